@@ -1,0 +1,279 @@
+//! What kscope's eBPF programs write and its user space reads: the layouts of map keys and values, and the bucket function.
+//!
+//! Not here: anything that reads a clock, a map or a kernel structure. No offset of a kernel structure either; those come
+//! from the running kernel's BTF (`src/kernel/offsets.rs`).
+//!
+//! Invariant: every type is `repr(C)` without padding, and all counters are cumulative: they only grow while their owner
+//! lives, `u32` ones modulo 2^32. Nobody but the reaper in user space ever resets an entry, and only one that is dead.
+#![no_std]
+
+pub mod bucket;
+
+use bucket::{SCALE2_LEN, SCALE3_LEN};
+
+/// Set in [`Thread::tid`] once the thread has left its last CPU: the entry is final, user space counts and frees it.
+pub const DEAD: u32 = 1 << 31;
+/// [`Thread::call`] while the thread is in user mode.
+pub const NO_CALL: u32 = u32::MAX;
+/// Rows of the global system-call table; numbers at or above go to [`OTHER_CALL`].
+pub const CALL_ROWS: u32 = 512;
+/// Row of system calls made through a compatibility entry (`int 0x80`, x32, 32-bit ARM): their numbers mean other calls.
+pub const COMPAT_CALL: u32 = 510;
+/// Row of system calls whose number is beyond the table.
+pub const OTHER_CALL: u32 = 511;
+/// "What" of a [`RecordKey`] that holds run-queue delays instead of a system call's latency.
+pub const RUN_QUEUE: u32 = 1023;
+
+/// What a thread is doing, as the last event told.
+pub mod state {
+    /// Nothing is known yet: no event was seen since the programs were attached.
+    pub const UNKNOWN: u32 = 0;
+    /// On a CPU.
+    pub const RUNNING: u32 = 1;
+    /// Ready, waiting for a CPU.
+    pub const RUNNABLE: u32 = 2;
+    /// Off CPU, waiting for something other than a CPU, interruptible.
+    pub const SLEEPING: u32 = 3;
+    /// The same, uninterruptible (state D).
+    pub const DISK_SLEEP: u32 = 4;
+}
+
+/// Bits of [`Thread::flags`].
+pub mod flags {
+    /// A kernel thread: all its CPU time is kernel time.
+    pub const KTHREAD: u32 = 1;
+    /// It has begun to exit; [`super::Thread::comm`] holds its last name.
+    pub const EXITING: u32 = 2;
+    /// It existed before the programs were attached.
+    pub const FOUND: u32 = 4;
+}
+
+/// One thread: who it is, what it is doing, and what it has done since its entry was made. Times in nanoseconds of
+/// `CLOCK_MONOTONIC` unless said otherwise.
+///
+/// The entry lives in an array at `tid & (slots - 1)`, or, when that slot is taken, in a hash keyed by [`ThreadKey`].
+/// Only one CPU at a time writes it: the one the thread runs on, or the one that wakes it while it is off CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Thread {
+    /// The tag: 0 is a free slot, [`DEAD`] marks a final entry.
+    pub tid: u32,
+    /// How often the slot was claimed since it was freed: the one that counts to 1 owns it (see `ebpf/src/thread.rs`).
+    pub claims: u32,
+    /// Odd while the entry is being written.
+    pub seq: u32,
+    /// See [`flags`].
+    pub flags: u32,
+    /// The process id as user space knows it.
+    pub tgid: u32,
+    /// See [`state`].
+    pub state: u32,
+    /// Start of the process (its group leader), `CLOCK_BOOTTIME`; with [`Self::tgid`] the identity of the process.
+    pub process_start_ns: u64,
+    /// Start of this thread, `CLOCK_BOOTTIME`.
+    pub start_ns: u64,
+    /// The process that created this thread; 0 where that was not seen.
+    pub parent_tgid: u32,
+    /// CPU it runs on or ran on last.
+    pub cpu: u32,
+    /// Start of the creator's process, `CLOCK_BOOTTIME`; 0 where that was not seen.
+    pub parent_start_ns: u64,
+    /// When this entry was made.
+    pub born_ns: u64,
+    /// Up to when the four times below are accounted; what came after belongs to the present state.
+    pub since_ns: u64,
+    /// On CPU, not inside a system call (page faults and interrupts included).
+    pub user_ns: u64,
+    /// On CPU inside a system call; all CPU time of a kernel thread.
+    pub kernel_ns: u64,
+    /// Ready and waiting for a CPU.
+    pub runnable_ns: u64,
+    /// Waiting for anything else.
+    pub blocked_ns: u64,
+    /// Number of the system call it is inside, or [`NO_CALL`].
+    pub call: u32,
+    /// Times it left a CPU of its own will.
+    pub voluntary: u32,
+    /// When that call was entered.
+    pub call_since_ns: u64,
+    /// [`Self::blocked_ns`] when the call was entered.
+    pub call_blocked_ns: u64,
+    /// [`Self::runnable_ns`] when the call was entered.
+    pub call_runnable_ns: u64,
+    /// Payload bytes sent through IPv4 and IPv6 sockets.
+    pub tx_bytes: u64,
+    /// Payload bytes received through IPv4 and IPv6 sockets.
+    pub rx_bytes: u64,
+    /// Sends that moved bytes.
+    pub tx_calls: u32,
+    /// Receives that moved bytes.
+    pub rx_calls: u32,
+    /// Times it was pushed off a CPU while it could have gone on.
+    pub preempted: u32,
+    /// Times it was put on a CPU after waiting for one.
+    pub waits: u32,
+    /// Its name when it began to exit; zeros before.
+    pub comm: [u8; 16],
+}
+
+/// Key of a thread that found its slot taken: the start time tells two users of one tid apart.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct ThreadKey {
+    /// Start of the thread, `CLOCK_BOOTTIME`.
+    pub start_ns: u64,
+    /// Thread id.
+    pub tid: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// Key of a latency record: a process and what is measured of it.
+///
+/// A process is its tgid (22 bits, the kernel's `PID_MAX_LIMIT`) and its birth, so a reused pid gets records of its own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct RecordKey {
+    tgid_what: u32,
+    birth: u32,
+}
+
+impl RecordKey {
+    const TGID_BITS: u32 = 22;
+
+    /// Key of `what` (a row of the system-call table or [`RUN_QUEUE`]) in the process (`tgid`, `process_start_ns`).
+    #[inline(always)]
+    pub const fn new(tgid: u32, process_start_ns: u64, what: u32) -> Self {
+        Self {
+            tgid_what: what << Self::TGID_BITS | tgid & ((1 << Self::TGID_BITS) - 1),
+            birth: Self::birth_of(process_start_ns),
+        }
+    }
+
+    /// Start of a process in microseconds (of 1024 ns), modulo 2^32: two users of one pid would have to be born 73 minutes
+    /// apart to the microsecond, with the first not yet forgotten, to be taken for one.
+    #[inline(always)]
+    pub const fn birth_of(process_start_ns: u64) -> u32 {
+        (process_start_ns >> 10) as u32
+    }
+
+    /// The process id.
+    pub const fn tgid(self) -> u32 {
+        self.tgid_what & ((1 << Self::TGID_BITS) - 1)
+    }
+
+    /// What is measured.
+    pub const fn what(self) -> u32 {
+        self.tgid_what >> Self::TGID_BITS
+    }
+
+    /// See [`Self::birth_of`].
+    pub const fn birth(self) -> u32 {
+        self.birth
+    }
+}
+
+/// A latency distribution with its sums. The count is the sum of the buckets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Latency<const N: usize> {
+    /// Sum of all durations, ns.
+    pub total_ns: u64,
+    /// Part of it spent blocked (for system calls).
+    pub blocked_ns: u64,
+    /// Part of it spent waiting for a CPU (for system calls).
+    pub runnable_ns: u64,
+    /// The longest of an even and of an odd epoch: see [`pack_max`].
+    pub max: [u64; 2],
+    /// Calls that returned an error.
+    pub errors: u32,
+    /// Calls that a signal cut short and the kernel restarts (-ERESTART*): no latency sample, not in the buckets.
+    pub interrupted: u32,
+    /// Counts by bucket, modulo 2^32.
+    pub buckets: [u32; N],
+}
+
+/// A record of a process: scale 2.
+pub type Record = Latency<SCALE2_LEN>;
+/// A row of the system-call table, or the run-queue delays of a CPU: scale 3.
+pub type Row = Latency<SCALE3_LEN>;
+
+#[cfg(feature = "user")]
+// SAFETY: all fields are unsigned integers or arrays of them; every bit pattern is valid.
+unsafe impl<const N: usize> bytemuck::Zeroable for Latency<N> {}
+#[cfg(feature = "user")]
+// SAFETY: repr(C), 5 u64 and 2 u32 (48 bytes) followed by an even number of u32 (128 or 256): no padding.
+unsafe impl<const N: usize> bytemuck::Pod for Latency<N> where [u32; N]: bytemuck::Pod {}
+
+/// Bits of a packed maximum that hold nanoseconds (78 hours); the rest is the epoch.
+const MAX_NS_BITS: u32 = 48;
+
+/// A maximum with the epoch it belongs to, in one word that is written at once.
+///
+/// User space starts an epoch with each sample; the programs keep the maximum of the present epoch in the slot of its
+/// parity, so the one that just closed can be read at leisure: a true maximum of the interval, though nothing is ever reset.
+#[inline(always)]
+pub const fn pack_max(epoch: u32, ns: u64) -> u64 {
+    let limit = (1 << MAX_NS_BITS) - 1;
+    let ns = if ns > limit { limit } else { ns };
+    (epoch as u64) << MAX_NS_BITS | ns
+}
+
+/// The maximum in `packed` if it belongs to `epoch`, else 0.
+#[inline(always)]
+pub const fn max_of(packed: u64, epoch: u32) -> u64 {
+    if packed >> MAX_NS_BITS == (epoch & 0xffff) as u64 { packed & ((1 << MAX_NS_BITS) - 1) } else { 0 }
+}
+
+/// The one element of the control map: user space writes, programs read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Control {
+    /// The present epoch of the maxima; 16 bits are used.
+    pub epoch: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+/// What was lost, by index in the map of losses.
+pub mod lost {
+    /// Events of threads for which there was no entry left.
+    pub const THREADS: u32 = 0;
+    /// Latencies for which there was no record left; the global histograms have them.
+    pub const RECORDS: u32 = 1;
+    /// Number of counters.
+    pub const COUNT: u32 = 2;
+}
+
+/// What a program finds instead of the offset of a structure field that the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_keys_give_back_their_parts() {
+        let key = RecordKey::new(4_194_303, 123_456_789_012, RUN_QUEUE);
+        assert_eq!((key.tgid(), key.what()), (4_194_303, RUN_QUEUE));
+        assert_ne!(key, RecordKey::new(4_194_303, 123_456_790_100, RUN_QUEUE));
+    }
+
+    #[test]
+    fn a_maximum_belongs_to_its_epoch() {
+        let packed = pack_max(7, 1_000);
+        assert_eq!((max_of(packed, 7), max_of(packed, 8)), (1_000, 0));
+        assert_eq!(max_of(pack_max(65_543, 5), 65_543), 5);
+    }
+
+    #[test]
+    fn layouts_have_no_padding() {
+        assert_eq!(size_of::<Thread>(), 184);
+        assert_eq!(size_of::<Record>(), 48 + 4 * SCALE2_LEN);
+        assert_eq!(size_of::<Row>(), 48 + 4 * SCALE3_LEN);
+    }
+}

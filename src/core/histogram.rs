@@ -1,0 +1,253 @@
+//! A latency distribution on OpenTelemetry's exponential buckets, sparse: only buckets that hold something are kept.
+//!
+//! It is what a snapshot holds for each call of each process, so it must be small and quick to merge. It is not the
+//! recorder (that is the kernel) and it never sees a single value.
+//!
+//! Invariant: `buckets` is sorted by index, without zeros; merging and subtracting are exact.
+
+use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE2_BUCKETS, SCALE3_BUCKETS};
+
+/// The resolution of a histogram: buckets an octave are `1 << scale`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scale {
+    /// 4 buckets an octave: a quantile is within 9.1 % of the true one.
+    Two,
+    /// 8 buckets an octave: within 4.4 %.
+    Three,
+}
+
+impl Scale {
+    /// Buckets an octave.
+    pub const fn per_octave(self) -> u32 {
+        match self {
+            Self::Two => 4,
+            Self::Three => 8,
+        }
+    }
+
+    /// Buckets in all, under- and overflow included.
+    pub const fn buckets(self) -> usize {
+        match self {
+            Self::Two => SCALE2_BUCKETS,
+            Self::Three => SCALE3_BUCKETS,
+        }
+    }
+
+    /// Largest relative error of a quantile, in percent, as the interface states it.
+    pub const fn error_percent(self) -> f64 {
+        match self {
+            Self::Two => 9.1,
+            Self::Three => 4.4,
+        }
+    }
+
+    /// Lower bound (exclusive) and upper bound (inclusive) of a bucket in nanoseconds. The underflow bucket begins at 0,
+    /// the overflow bucket has no end (infinity).
+    pub fn bounds(self, index: u16) -> (f64, f64) {
+        let last = self.buckets() - 1;
+        let edge = |i: u16| f64::exp2(f64::from(MIN_EXP) + f64::from(i) / f64::from(self.per_octave()));
+        match usize::from(index) {
+            0 => (0.0, edge(0)),
+            i if i >= last => (f64::exp2(f64::from(MAX_EXP)), f64::INFINITY),
+            _ => (edge(index - 1), edge(index)),
+        }
+    }
+
+    /// Geometric midpoint of a bucket in ns: the value shown for what is inside. For the ends, their finite bound.
+    pub fn midpoint(self, index: u16) -> f64 {
+        match self.bounds(index) {
+            (0.0, high) => high,
+            (low, f64::INFINITY) => low,
+            (low, high) => (low * high).sqrt(),
+        }
+    }
+}
+
+/// Counts by bucket at one scale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    scale: Scale,
+    buckets: Vec<(u16, u64)>,
+}
+
+impl Histogram {
+    /// An empty histogram.
+    pub const fn new(scale: Scale) -> Self {
+        Self { scale, buckets: Vec::new() }
+    }
+
+    /// What was counted between two readings of the same cumulative buckets, modulo 2^32 as the kernel counts.
+    pub fn between(scale: Scale, prev: Option<&[u32]>, next: &[u32]) -> Self {
+        let mut buckets = Vec::new();
+        for (index, &now) in next.iter().enumerate().take(scale.buckets()) {
+            let before = prev.and_then(|p| p.get(index)).copied().unwrap_or(0);
+            let count = now.wrapping_sub(before);
+            if count != 0 {
+                #[expect(clippy::cast_possible_truncation, reason = "an index is below 250")]
+                buckets.push((index as u16, u64::from(count)));
+            }
+        }
+        buckets.shrink_to_fit();
+        Self { scale, buckets }
+    }
+
+    /// The resolution.
+    pub const fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// `(index, count)` of each bucket that holds something, rising.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
+        self.buckets.iter().copied()
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|&(_, n)| n).sum()
+    }
+
+    /// True when nothing was counted.
+    pub const fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// Adds `count` values to a bucket.
+    pub fn add(&mut self, index: u16, count: u64) {
+        if count == 0 {
+            return;
+        }
+        match self.buckets.binary_search_by_key(&index, |&(i, _)| i) {
+            Ok(at) => self.buckets[at].1 += count,
+            Err(at) => self.buckets.insert(at, (index, count)),
+        }
+    }
+
+    /// Adds all of `other`. A finer `other` is merged in pairs; a coarser one makes `self` coarser first.
+    pub fn merge(&mut self, other: &Self) {
+        if other.scale < self.scale {
+            *self = self.coarser();
+        }
+        let fold = other.scale > self.scale;
+        for (index, count) in other.iter() {
+            self.add(if fold { pair(index) } else { index }, count);
+        }
+    }
+
+    /// The same values at scale 2.
+    #[must_use]
+    pub fn coarser(&self) -> Self {
+        if self.scale == Scale::Two {
+            return self.clone();
+        }
+        let mut out = Self::new(Scale::Two);
+        for (index, count) in self.iter() {
+            out.add(pair(index), count);
+        }
+        out
+    }
+
+    /// The value below which the share `q` (0…1) of all values lies, in ns: the midpoint of the bucket of that rank,
+    /// clamped to the true maximum where one is known (`max_ns` not 0). `None` when the histogram is empty.
+    pub fn quantile(&self, q: f64, max_ns: u64) -> Option<u64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank within the count")]
+        let rank = ((q * count as f64).ceil() as u64).clamp(1, count);
+        let mut seen = 0;
+        for (index, n) in self.iter() {
+            seen += n;
+            if seen >= rank {
+                return Some(self.value_of(index, max_ns));
+            }
+        }
+        None
+    }
+
+    fn value_of(&self, index: u16, max_ns: u64) -> u64 {
+        if usize::from(index) == self.scale.buckets() - 1 && max_ns != 0 {
+            return max_ns;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is at most 2^37")]
+        let value = self.scale.midpoint(index).round() as u64;
+        if max_ns == 0 { value } else { value.min(max_ns) }
+    }
+}
+
+fn pair(index3: u16) -> u16 {
+    if index3 == 0 { 0 } else { (index3 - 1) / 2 + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kscope_layout::bucket::{scale2_of, scale3};
+    use proptest::prelude::*;
+
+    fn of(scale: Scale, values: &[u64]) -> Histogram {
+        let mut h = Histogram::new(scale);
+        for &v in values {
+            let i3 = scale3(v);
+            let index = if scale == Scale::Three { i3 } else { scale2_of(i3) };
+            h.add(u16::try_from(index).unwrap(), 1);
+        }
+        h
+    }
+
+    #[test]
+    fn an_empty_histogram_has_no_quantile() {
+        assert_eq!(Histogram::new(Scale::Three).quantile(0.5, 0), None);
+    }
+
+    #[test]
+    fn counters_that_wrapped_are_subtracted_modulo_32_bits() {
+        let h = Histogram::between(Scale::Two, Some(&[u32::MAX - 1, 0]), &[3, 0]);
+        assert_eq!(h.iter().collect::<Vec<_>>(), [(0, 5)]);
+    }
+
+    #[test]
+    fn the_overflow_bucket_shows_the_true_maximum() {
+        let h = of(Scale::Three, &[200_000_000_000]);
+        assert_eq!(h.quantile(0.5, 200_000_000_000), Some(200_000_000_000));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_lies_within_the_bounds_of_its_bucket(v in 65_u64..1 << 37) {
+            let index = u16::try_from(scale3(v)).unwrap();
+            let (low, high) = Scale::Three.bounds(index);
+            prop_assert!(low * (1.0 - 1e-9) <= v as f64 && v as f64 <= high * (1.0 + 1e-9));
+        }
+
+        #[test]
+        fn quantiles_are_within_the_stated_error(
+            mut values in proptest::collection::vec(65_u64..1 << 36, 1..200),
+            q in 0.01_f64..1.0,
+            fine in any::<bool>(),
+        ) {
+            let scale = if fine { Scale::Three } else { Scale::Two };
+            let h = of(scale, &values);
+            values.sort_unstable();
+            #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a rank")]
+            let rank = (q * values.len() as f64).ceil() as usize;
+            let truth = values[rank.clamp(1, values.len()) - 1] as f64;
+            let shown = h.quantile(q, *values.last().unwrap()).unwrap() as f64;
+            prop_assert!((shown / truth - 1.0).abs() * 100.0 <= scale.error_percent(), "{shown} for {truth}");
+        }
+
+        #[test]
+        fn merging_is_exact_and_in_any_order(
+            a in proptest::collection::vec(0_u64..1 << 38, 0..60),
+            b in proptest::collection::vec(0_u64..1 << 38, 0..60),
+        ) {
+            let all: Vec<u64> = a.iter().chain(&b).copied().collect();
+            let mut ab = of(Scale::Three, &a);
+            ab.merge(&of(Scale::Three, &b));
+            prop_assert_eq!(&ab, &of(Scale::Three, &all));
+            let mut mixed = of(Scale::Three, &a);
+            mixed.merge(&of(Scale::Two, &b));
+            prop_assert_eq!(mixed, of(Scale::Two, &all));
+        }
+    }
+}

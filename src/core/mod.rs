@@ -1,0 +1,9 @@
+//! Pure building blocks: histograms, counters, filters, units. No clock, no file, no map, no colour.
+//!
+//! Invariant: nothing here imports another module of kscope, and nothing here can fail.
+
+pub mod histogram;
+pub mod ident;
+pub mod latency;
+pub mod quality;
+pub mod units;

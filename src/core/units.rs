@@ -1,0 +1,1 @@
+//! Numbers for people: three significant digits and a unit.

@@ -1,0 +1,9 @@
+//! kscope: see, live, what the Linux kernel is doing to every process.
+//!
+//! `ARCHITECTURE.md` has the bird's-eye view. The layers, from pure to privileged: [`core`], `probes/*/stats.rs` and
+//! [`model`] compute; `kernel`, `source` and `probes/*/probe.rs` read; `ui` and `probes/*/view.rs` draw; the program
+//! around them is in `run.rs` and `main.rs`.
+
+pub mod core;
+pub mod model;
+pub mod probes;

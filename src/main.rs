@@ -1,0 +1,2 @@
+//! The kscope program.
+fn main() {}

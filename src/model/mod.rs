@@ -1,0 +1,10 @@
+//! What is measured and what is shown: a [`Sample`] holds cumulative readings, a [`Snapshot`] what happened between two.
+//!
+//! Not here: reading (that is `source`) and drawing (that is `ui`). Samples are recorded, snapshots are shown, and neither
+//! is ever changed after it was made.
+
+mod sample;
+mod snapshot;
+
+pub use sample::{Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
+pub use snapshot::{ProcessStats, Snapshot, record_order};

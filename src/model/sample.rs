@@ -1,0 +1,161 @@
+//! One reading of everything, at one moment. All counters are cumulative; times in nanoseconds of `CLOCK_MONOTONIC`.
+
+use std::sync::Arc;
+
+use kscope_layout::{Record, RecordKey, Row};
+
+use crate::core::ident::ProcessId;
+use crate::core::quality::Quality;
+use crate::probes::network::stats::{Interface, Traffic};
+use crate::probes::syscalls::stats::InFlight;
+use crate::probes::time::stats::TimeSplit;
+
+/// One reading.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// When it was taken, `CLOCK_MONOTONIC`.
+    pub at_ns: u64,
+    /// The same moment as seconds since 1970, UTC.
+    pub unix_s: f64,
+    /// The epoch that this sample closed: the maxima of the interval before it.
+    pub epoch: u32,
+    /// The machine.
+    pub host: Host,
+    /// Rows of the host-wide system-call table that were ever used, by number.
+    pub calls: Vec<(u32, Row)>,
+    /// Run-queue delays by CPU.
+    pub cpus: Vec<(u32, Row)>,
+    /// Latency records, sorted by process, then by what is measured.
+    pub records: Vec<(RecordKey, Record)>,
+    /// Processes, sorted by identity.
+    pub processes: Vec<ProcessSample>,
+    /// Calls in flight, oldest first.
+    pub inflight: Vec<InFlight>,
+    /// Network interfaces, by name.
+    pub interfaces: Vec<Interface>,
+    /// What kscope itself used.
+    pub own: Own,
+    /// What was lost since the start.
+    pub lost: Lost,
+    /// What each group of numbers is worth, before losses are looked at.
+    pub qualities: Qualities,
+    /// The probes and how they stand.
+    pub probes: Arc<[ProbeStatus]>,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Online CPUs.
+    pub cpus: u32,
+    /// Load average of one minute.
+    pub load: f64,
+    /// Threads of the whole machine (scheduling entities, as `/proc/loadavg` counts them).
+    pub threads: u32,
+    /// Seconds since boot.
+    pub uptime_s: u64,
+}
+
+/// Who a process is, for people. Read from procfs; shared between samples while it does not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ident {
+    /// Its name, untrusted bytes made printable.
+    pub comm: String,
+    /// Its command line, made printable; empty for kernel threads and for processes that were gone too soon.
+    pub cmdline: String,
+    /// Name of the user it runs as, or the number where there is no name; empty if never read.
+    pub user: String,
+    /// Its cgroup (version 2 path), empty if unknown.
+    pub cgroup: String,
+    /// Pid of its parent; 0 if unknown.
+    pub ppid: u32,
+    /// A kernel thread.
+    pub kthread: bool,
+}
+
+/// Cumulative counters of a process: of its living threads and of those that died.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessSample {
+    /// Identity.
+    pub id: ProcessId,
+    /// The process that created it, where that was seen.
+    pub parent: Option<ProcessId>,
+    /// Who it is.
+    pub ident: Arc<Ident>,
+    /// Threads alive.
+    pub threads: u32,
+    /// It is gone; this is its last sample.
+    pub exited: bool,
+    /// Where its threads' time went.
+    pub time: TimeSplit,
+    /// Its traffic.
+    pub traffic: Traffic,
+    /// Times a thread left a CPU of its own will.
+    pub voluntary: u64,
+    /// Times a thread was pushed off a CPU.
+    pub preempted: u64,
+}
+
+/// What kscope itself used since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Its process id.
+    pub pid: u32,
+    /// CPU time of its user-space process, ns.
+    pub cpu_ns: u64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Time it took to read the sample, ns.
+    pub read_ns: u64,
+}
+
+/// What was lost, as counts of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Events of threads for which there was no entry.
+    pub threads: u64,
+    /// Latencies for which there was no record of the process.
+    pub records: u64,
+}
+
+/// The quality of each group of numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Qualities {
+    /// System calls.
+    pub syscalls: Quality,
+    /// Run-queue delays.
+    pub runqueue: Quality,
+    /// Network bytes.
+    pub network: Quality,
+    /// Thread time.
+    pub time: Quality,
+}
+
+/// One program and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// Name of the program.
+    pub name: &'static str,
+    /// Kind of hook, such as `tp_btf`.
+    pub hook: &'static str,
+    /// Does it run?
+    pub state: ProbeState,
+}
+
+/// Whether a program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeState {
+    /// Attached.
+    Running,
+    /// Not attached: one sentence on why, one on what to do.
+    Failed {
+        /// Why.
+        reason: String,
+        /// What to do.
+        advice: String,
+    },
+}

@@ -1,0 +1,292 @@
+//! What happened between two samples: the only thing views, reports and exports ever see.
+//!
+//! Invariant: [`Snapshot::between`] is a pure function of its two samples, so live, replay and tests agree.
+
+use std::sync::Arc;
+
+use kscope_layout::{RUN_QUEUE, Record, RecordKey, Row, max_of};
+
+use super::sample::{Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
+use crate::core::histogram::Scale;
+use crate::core::ident::ProcessId;
+use crate::core::latency::LatencyStats;
+use crate::core::quality::Quality;
+use crate::probes::network::stats::{Interface, Traffic};
+use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
+use crate::probes::syscalls::stats::{CallStats, InFlight, merge_calls};
+use crate::probes::time::stats::TimeSplit;
+
+/// What happened in one interval.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// End of the interval, seconds since 1970, UTC.
+    pub unix_s: f64,
+    /// Length of the interval, ns; never 0 in a snapshot that was measured.
+    pub interval_ns: u64,
+    /// The machine, at the end.
+    pub host: Host,
+    /// System calls of the whole host, by number, scale 3.
+    pub calls: Vec<CallStats>,
+    /// Run-queue delays of each CPU, scale 3.
+    pub cpus: Vec<CpuStats>,
+    /// Every process that lived in the interval, by identity.
+    pub processes: Vec<ProcessStats>,
+    /// Calls in flight at the end, oldest first.
+    pub inflight: Vec<InFlight>,
+    /// Wire bytes of each interface.
+    pub interfaces: Vec<Interface>,
+    /// What kscope used in the interval (`rss_bytes`: at its end).
+    pub own: Own,
+    /// What was lost in the interval.
+    pub lost: Lost,
+    /// What was lost since the start.
+    pub lost_ever: Lost,
+    /// What each group of numbers is worth.
+    pub qualities: Qualities,
+    /// The probes and how they stand.
+    pub probes: Arc<[ProbeStatus]>,
+}
+
+/// One process in one interval.
+#[derive(Clone, Debug)]
+pub struct ProcessStats {
+    /// Identity.
+    pub id: ProcessId,
+    /// The process that created it, where that was seen.
+    pub parent: Option<ProcessId>,
+    /// Who it is.
+    pub ident: Arc<Ident>,
+    /// Threads alive at the end.
+    pub threads: u32,
+    /// It ended in this interval.
+    pub exited: bool,
+    /// Its system calls by number, scale 2.
+    pub calls: Vec<CallStats>,
+    /// Its run-queue delays, scale 2.
+    pub runqueue: LatencyStats,
+    /// Its bytes.
+    pub traffic: Traffic,
+    /// Where its threads' time went.
+    pub time: TimeSplit,
+    /// Times a thread left a CPU of its own will.
+    pub voluntary: u64,
+    /// Times a thread was pushed off a CPU.
+    pub preempted: u64,
+}
+
+impl ProcessStats {
+    /// True when it did anything at all in the interval.
+    pub const fn is_active(&self) -> bool {
+        !self.calls.is_empty() || !self.runqueue.is_empty() || self.traffic.bytes() > 0 || self.time.on_cpu_ns() > 0
+    }
+}
+
+impl Snapshot {
+    /// What happened from `prev` to `next`.
+    pub fn between(prev: &Sample, next: &Sample) -> Self {
+        let mut records = RecordCursor::new(prev, next);
+        let mut before = prev.processes.iter().peekable();
+        let processes = next
+            .processes
+            .iter()
+            .map(|process| {
+                while before.next_if(|p| p.id < process.id).is_some() {}
+                let was = before.next_if(|p| p.id == process.id);
+                process_between(was, process, &mut records)
+            })
+            .collect();
+        let lost = next.lost.since(prev.lost);
+        Self {
+            unix_s: next.unix_s,
+            interval_ns: next.at_ns.saturating_sub(prev.at_ns),
+            host: next.host.clone(),
+            calls: rows_between(&prev.calls, &next.calls, next.epoch)
+                .map(|(nr, latency)| CallStats { nr, latency })
+                .filter(|c| !c.latency.is_empty())
+                .collect(),
+            cpus: rows_between(&prev.cpus, &next.cpus, next.epoch)
+                .map(|(cpu, delay)| CpuStats { cpu, delay })
+                .collect(),
+            processes,
+            inflight: next.inflight.clone(),
+            interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
+            own: Own { cpu_ns: next.own.cpu_ns.saturating_sub(prev.own.cpu_ns), ..next.own },
+            lost,
+            lost_ever: next.lost,
+            qualities: next.qualities.lowered_by(next.lost),
+            probes: Arc::clone(&next.probes),
+        }
+    }
+
+    /// Appends the interval that followed this one. What a state at the end is (`inflight`, `host`) is taken from `later`.
+    pub fn append(&mut self, later: &Self) {
+        self.unix_s = later.unix_s;
+        self.interval_ns += later.interval_ns;
+        self.host = later.host.clone();
+        merge_calls(&mut self.calls, &later.calls);
+        merge_cpus(&mut self.cpus, &later.cpus);
+        for process in &later.processes {
+            match self.processes.binary_search_by_key(&process.id, |p| p.id) {
+                Ok(at) => self.processes[at].append(process),
+                Err(at) => self.processes.insert(at, process.clone()),
+            }
+        }
+        self.inflight.clone_from(&later.inflight);
+        for interface in &later.interfaces {
+            match self.interfaces.iter_mut().find(|i| i.name == interface.name) {
+                Some(mine) => {
+                    mine.tx_bytes += interface.tx_bytes;
+                    mine.rx_bytes += interface.rx_bytes;
+                }
+                None => self.interfaces.push(interface.clone()),
+            }
+        }
+        self.own = Own { cpu_ns: self.own.cpu_ns + later.own.cpu_ns, ..later.own };
+        self.lost =
+            Lost { threads: self.lost.threads + later.lost.threads, records: self.lost.records + later.lost.records };
+        self.lost_ever = later.lost_ever;
+        self.qualities = later.qualities;
+        self.probes = Arc::clone(&later.probes);
+    }
+
+    /// Seconds the interval lasted, for rates; never 0.
+    pub fn seconds(&self) -> f64 {
+        (self.interval_ns.max(1)) as f64 / 1e9
+    }
+
+    /// Payload of all processes.
+    pub fn traffic(&self) -> Traffic {
+        self.processes.iter().fold(Traffic::default(), |sum, p| sum.plus(p.traffic))
+    }
+
+    /// The process with this pid that lived last, if any lived in the interval.
+    pub fn process(&self, pid: u32) -> Option<&ProcessStats> {
+        let from = self.processes.partition_point(|p| p.id.pid < pid);
+        self.processes[from..].iter().take_while(|p| p.id.pid == pid).max_by_key(|p| !p.exited)
+    }
+}
+
+impl ProcessStats {
+    fn append(&mut self, later: &Self) {
+        self.ident = Arc::clone(&later.ident);
+        self.threads = later.threads;
+        self.exited = later.exited;
+        merge_calls(&mut self.calls, &later.calls);
+        self.runqueue.merge(&later.runqueue);
+        self.traffic = self.traffic.plus(later.traffic);
+        self.time = self.time.plus(later.time);
+        self.voluntary += later.voluntary;
+        self.preempted += later.preempted;
+    }
+}
+
+impl Lost {
+    /// What was lost since `prev`.
+    #[must_use]
+    pub const fn since(self, prev: Self) -> Self {
+        Self { threads: self.threads.saturating_sub(prev.threads), records: self.records.saturating_sub(prev.records) }
+    }
+}
+
+impl Qualities {
+    /// Losses make lower bounds of exactly what they touch: an event of a thread without an entry is missing everywhere, a
+    /// latency without a record only in the distributions by process.
+    #[must_use]
+    pub fn lowered_by(self, lost: Lost) -> Self {
+        let lower = |quality: Quality, by: bool| if by { quality.worst(Quality::LowerBound) } else { quality };
+        let (threads, records) = (lost.threads > 0, lost.records > 0);
+        Self {
+            syscalls: lower(self.syscalls, threads || records),
+            runqueue: lower(self.runqueue, threads || records),
+            network: lower(self.network, threads),
+            time: lower(self.time, threads),
+        }
+    }
+}
+
+/// Walks the records of two samples side by side, process by process. Both are sorted by [`record_order`].
+struct RecordCursor<'a> {
+    prev: &'a [(RecordKey, Record)],
+    next: &'a [(RecordKey, Record)],
+    epoch: u32,
+}
+
+/// The order of records in a sample: by process identity, then by what is measured.
+pub fn record_order(key: RecordKey) -> (ProcessId, u32) {
+    (ProcessId { pid: key.tgid(), birth: key.birth() }, key.what())
+}
+
+impl<'a> RecordCursor<'a> {
+    fn new(prev: &'a Sample, next: &'a Sample) -> Self {
+        Self { prev: &prev.records, next: &next.records, epoch: next.epoch }
+    }
+
+    /// The records of `id` that changed. Processes must be asked for in rising order.
+    fn of(&mut self, id: ProcessId) -> impl Iterator<Item = (u32, LatencyStats)> + use<'a> {
+        let begin = self.next.partition_point(|(k, _)| record_order(*k).0 < id);
+        let rest = &self.next[begin..];
+        let end = rest.partition_point(|(k, _)| record_order(*k).0 == id);
+        let mine = &rest[..end];
+        self.next = &rest[end..];
+        let (prev, epoch) = (self.prev, self.epoch);
+        let from = prev.partition_point(|(k, _)| record_order(*k).0 < id);
+        self.prev = &prev[from..];
+        let prev = self.prev;
+        mine.iter().filter_map(move |(key, record)| {
+            let was =
+                prev.binary_search_by_key(&record_order(*key), |(k, _)| record_order(*k)).ok().map(|at| &prev[at].1);
+            // The sum of durations grows with every call, so a record whose sum stands still has nothing new.
+            if was.is_some_and(|w| w.total_ns == record.total_ns && w.interrupted == record.interrupted) {
+                return None;
+            }
+            let stats = LatencyStats::between(Scale::Two, was, record, max_in(record.max, epoch));
+            (!stats.is_empty()).then_some((key.what(), stats))
+        })
+    }
+}
+
+fn max_in(slots: [u64; 2], epoch: u32) -> u64 {
+    max_of(slots[(epoch & 1) as usize], epoch)
+}
+
+fn rows_between(prev: &[(u32, Row)], next: &[(u32, Row)], epoch: u32) -> impl Iterator<Item = (u32, LatencyStats)> {
+    next.iter().map(move |(id, row)| {
+        let was = prev.binary_search_by_key(id, |(i, _)| *i).ok().map(|at| &prev[at].1);
+        (*id, LatencyStats::between(Scale::Three, was, row, max_in(row.max, epoch)))
+    })
+}
+
+fn interface_between(prev: &[Interface], next: &Interface) -> Interface {
+    // An interface that has just appeared has no "before": its counters start with it.
+    let (tx, rx) = prev.iter().find(|i| i.name == next.name).map_or((0, 0), |i| (i.tx_bytes, i.rx_bytes));
+    Interface {
+        name: next.name.clone(),
+        tx_bytes: next.tx_bytes.saturating_sub(tx),
+        rx_bytes: next.rx_bytes.saturating_sub(rx),
+    }
+}
+
+fn process_between(was: Option<&ProcessSample>, now: &ProcessSample, records: &mut RecordCursor<'_>) -> ProcessStats {
+    let mut runqueue = LatencyStats::empty(Scale::Two);
+    let mut calls = Vec::new();
+    for (what, latency) in records.of(now.id) {
+        if what == RUN_QUEUE {
+            runqueue = latency;
+        } else {
+            calls.push(CallStats { nr: what, latency });
+        }
+    }
+    ProcessStats {
+        id: now.id,
+        parent: now.parent,
+        ident: Arc::clone(&now.ident),
+        threads: now.threads,
+        exited: now.exited,
+        calls,
+        runqueue,
+        traffic: was.map_or(now.traffic, |w| now.traffic.since(w.traffic)),
+        time: was.map_or(now.time, |w| now.time.since(w.time)),
+        voluntary: now.voluntary - was.map_or(0, |w| w.voluntary.min(now.voluntary)),
+        preempted: now.preempted - was.map_or(0, |w| w.preempted.min(now.preempted)),
+    }
+}

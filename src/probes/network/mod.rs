@@ -1,0 +1,3 @@
+//! Network: payload bytes that processes sent and received through IPv4 and IPv6 sockets.
+
+pub mod stats;

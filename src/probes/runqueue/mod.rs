@@ -1,0 +1,3 @@
+//! Run queue: how long threads that could run waited for a CPU, by CPU and by process.
+
+pub mod stats;

@@ -1,0 +1,4 @@
+//! System calls: how many, how long, how many failed, by call and by process.
+
+pub mod names;
+pub mod stats;

@@ -1,0 +1,55 @@
+//! The arithmetic of system calls: rows of the host-wide table and of each process.
+//!
+//! Not here: how they are read (`probe.rs`) or named (`names.rs`).
+
+use crate::core::histogram::Scale;
+use crate::core::latency::LatencyStats;
+
+/// One system call in one interval, of the host (scale 3) or of a process (scale 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallStats {
+    /// Number of the call on this architecture, or a row of `kscope_layout` (`COMPAT_CALL`, `OTHER_CALL`).
+    pub nr: u32,
+    /// Its latencies, errors and sums.
+    pub latency: LatencyStats,
+}
+
+/// A call that was entered and has not returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// Process id (tgid).
+    pub pid: u32,
+    /// `RecordKey::birth` of the process.
+    pub birth: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Number of the call.
+    pub nr: u32,
+    /// How long ago it was entered, ns.
+    pub age_ns: u64,
+    /// True while the thread is blocked in it, false while it works or waits for a CPU.
+    pub blocked: bool,
+}
+
+/// Adds `from` to `into`, row by row; both stay sorted by number.
+pub fn merge_calls(into: &mut Vec<CallStats>, from: &[CallStats]) {
+    for call in from {
+        match into.binary_search_by_key(&call.nr, |c| c.nr) {
+            Ok(at) => into[at].latency.merge(&call.latency),
+            Err(at) => into.insert(at, call.clone()),
+        }
+    }
+}
+
+/// All calls of a table that pass `keep`, merged into one distribution.
+pub fn merged<'a>(
+    calls: impl IntoIterator<Item = &'a CallStats>,
+    keep: impl Fn(u32) -> bool,
+    scale: Scale,
+) -> LatencyStats {
+    let mut all = LatencyStats::empty(scale);
+    for call in calls.into_iter().filter(|c| keep(c.nr)) {
+        all.merge(&call.latency);
+    }
+    all
+}

@@ -1,0 +1,50 @@
+//! The arithmetic of thread time. For each thread the four parts sum to wall time; for a process, to threads x wall time.
+
+use serde::Serialize;
+
+/// Where thread time went, cumulative or in an interval. Nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TimeSplit {
+    /// On CPU outside system calls (page faults and interrupts included).
+    pub user_ns: u64,
+    /// On CPU inside system calls; all CPU time of kernel threads.
+    pub kernel_ns: u64,
+    /// Ready, waiting for a CPU.
+    pub runnable_ns: u64,
+    /// Waiting for anything else.
+    pub blocked_ns: u64,
+}
+
+impl TimeSplit {
+    /// What was added since `prev`.
+    #[must_use]
+    pub const fn since(self, prev: Self) -> Self {
+        Self {
+            user_ns: self.user_ns.saturating_sub(prev.user_ns),
+            kernel_ns: self.kernel_ns.saturating_sub(prev.kernel_ns),
+            runnable_ns: self.runnable_ns.saturating_sub(prev.runnable_ns),
+            blocked_ns: self.blocked_ns.saturating_sub(prev.blocked_ns),
+        }
+    }
+
+    /// The sum of two.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            user_ns: self.user_ns + other.user_ns,
+            kernel_ns: self.kernel_ns + other.kernel_ns,
+            runnable_ns: self.runnable_ns + other.runnable_ns,
+            blocked_ns: self.blocked_ns + other.blocked_ns,
+        }
+    }
+
+    /// Time on a CPU.
+    pub const fn on_cpu_ns(self) -> u64 {
+        self.user_ns + self.kernel_ns
+    }
+
+    /// All four parts: threads x wall time.
+    pub const fn total_ns(self) -> u64 {
+        self.user_ns + self.kernel_ns + self.runnable_ns + self.blocked_ns
+    }
+}
