@@ -1,0 +1,38 @@
+//! Threads that were there before: an iterator over all tasks makes their entries, once, before any other program is
+//! attached. So a thread that never stirs is known too, and everybody's identity comes from the kernel, to the nanosecond.
+//!
+//! Invariant: it runs while nothing else writes the table.
+
+use core::ffi::c_void;
+
+use kscope_layout::{flags, state};
+
+use crate::task::{Task, blocked_state, is_dead};
+use crate::thread;
+
+/// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`; the last call has no task.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub fn found_task(ctx: *mut c_void) -> i32 {
+    // SAFETY: the context of a task iterator holds two pointers.
+    let task = unsafe { *ctx.cast::<*const u8>().add(1) };
+    if task.is_null() {
+        return 0;
+    }
+    let task = Task::new(task);
+    let (word, tid) = (task.state(), task.tid());
+    if tid == 0 || is_dead(word) {
+        return 0;
+    }
+    if let Some(entry) = thread::of(task, tid) {
+        entry.write(|t| {
+            t.flags |= flags::FOUND;
+            t.state = match (word, task.on_cpu()) {
+                (_, true) => state::RUNNING,
+                (0, false) => state::RUNNABLE,
+                _ => blocked_state(word),
+            };
+        });
+    }
+    0
+}

@@ -1,0 +1,52 @@
+//! What user space tells the programs before they are loaded: structure offsets of the running kernel, and settings.
+//!
+//! They are frozen read-only data, so the verifier knows their values: a branch on one costs nothing, and an access
+//! through one is a checked load. The names are those of `src/kernel/offsets.rs` and `src/kernel/loader.rs`.
+
+use core::ptr::read_volatile;
+
+use kscope_layout::ABSENT;
+
+macro_rules! globals {
+    ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
+        $($(#[$doc])* #[unsafe(no_mangle)] pub static $name: u32 = $value;)*
+    };
+}
+
+globals! {
+    /// `task_struct.pid`
+    TASK_PID = ABSENT;
+    /// `task_struct.tgid`
+    TASK_TGID = ABSENT;
+    /// `task_struct.flags`
+    TASK_FLAGS = ABSENT;
+    /// `task_struct.__state`
+    TASK_STATE = ABSENT;
+    /// `task_struct.group_leader`
+    TASK_GROUP_LEADER = ABSENT;
+    /// `task_struct.start_boottime`
+    TASK_START = ABSENT;
+    /// `task_struct.on_cpu`
+    TASK_ON_CPU = ABSENT;
+    /// `task_struct.comm`
+    TASK_COMM = ABSENT;
+    /// `task_struct.thread_info.status` (x86)
+    TASK_TI_STATUS = ABSENT;
+    /// `sock.__sk_common.skc_family`
+    SOCK_FAMILY = ABSENT;
+    /// Arguments of `btf_trace_sched_switch`: the previous state is the fourth since 5.18.
+    SWITCH_ARGS = 3;
+    /// Slots of the thread array minus one; a power of two minus one.
+    SLOT_MASK = 0;
+    /// Shards of the system-call table minus one; a power of two minus one.
+    SHARD_MASK = 0;
+    /// Process id of kscope, whose system calls are not recorded.
+    SELF_TGID = 0;
+}
+
+/// The value of a global. Volatile, or the compiler would fold the value it was compiled with.
+#[inline(always)]
+pub fn get(global: &'static u32) -> u32 {
+    // SAFETY: a reference to a static is valid for reads.
+    unsafe { read_volatile(global) }
+}

@@ -1,0 +1,57 @@
+//! The maps. Sizes here are placeholders: user space sets them for the host (`src/kernel/sizing.rs`).
+//!
+//! Arrays are mmapable, so that user space reads them without a system call; the hashes hold what is sparse.
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap};
+use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
+
+use crate::latency::add_atomic;
+
+/// Threads at `tid & SLOT_MASK`.
+#[map]
+pub static THREADS: Array<Thread> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Threads whose slot was taken.
+#[map]
+pub static THREADS_MORE: HashMap<ThreadKey, Thread> = HashMap::with_max_entries(1, 0);
+
+/// Latencies by process and what is measured.
+#[map]
+pub static RECORDS: HashMap<RecordKey, Record> = HashMap::with_max_entries(1, 0);
+
+/// One record of zeros: too large for the BPF stack, so new records are copied from here.
+#[map]
+pub static ZERO: Array<Record> = Array::with_max_entries(1, 0);
+
+/// The system-call table of the host: `CALL_ROWS` rows a shard.
+#[map]
+pub static CALLS: Array<Row> = Array::with_max_entries(CALL_ROWS, BPF_F_MMAPABLE);
+
+/// Run-queue delays by CPU.
+#[map]
+pub static CPUS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What user space says while the programs run.
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Counters of what was lost, by `kscope_layout::lost`.
+#[map]
+pub static LOST: Array<u64> = Array::with_max_entries(lost::COUNT, BPF_F_MMAPABLE);
+
+/// Counts one loss.
+#[inline(always)]
+pub fn lose(what: u32) {
+    if let Some(counter) = LOST.get_ptr_mut(what) {
+        add_atomic(counter, 1);
+    }
+}
+
+/// The present epoch of the maxima.
+#[inline(always)]
+pub fn epoch() -> u32 {
+    // SAFETY: the pointer is into a map that lives as long as the program; user space changes it, hence volatile.
+    CONTROL.get_ptr(0).map_or(0, |c| unsafe { (&raw const (*c).epoch).read_volatile() })
+}

@@ -1,0 +1,54 @@
+//! Network bytes: what `sendmsg` and `recvmsg` of IPv4 and IPv6 sockets returned, in the context of the caller.
+//!
+//! Payload, not wire bytes. The two tracepoints fire for every family and are byte-exact for send, write, sendfile and
+//! sendmsg over TCP and UDP. They do not see a receiving `splice`, TCP zero-copy receive, or the kernel's own sockets.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::globals::{self, get};
+use crate::thread;
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+/// The bytes stay in the socket, and are counted when they are taken.
+const MSG_PEEK: i32 = 2;
+
+/// `sock_send_length(struct sock *sk, int ret, int flags)`
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
+    if let Some(bytes) = payload(&ctx)
+        && let Some(entry) = thread::current()
+    {
+        let t = entry.get();
+        t.tx_bytes += bytes;
+        t.tx_calls += 1;
+    }
+    0
+}
+
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
+    if ctx.arg::<i32>(2) & MSG_PEEK == 0
+        && let Some(bytes) = payload(&ctx)
+        && let Some(entry) = thread::current()
+    {
+        let t = entry.get();
+        t.rx_bytes += bytes;
+        t.rx_calls += 1;
+    }
+    0
+}
+
+/// Bytes moved through an IPv4 or IPv6 socket; `None` for other families, errors and empty transfers.
+#[inline(always)]
+fn payload(ctx: &BtfTracePointContext) -> Option<u64> {
+    let (sock, result) = (ctx.arg::<*const u8>(0), ctx.arg::<i32>(1));
+    if result <= 0 {
+        return None;
+    }
+    // SAFETY: the verifier knows the argument to be a `struct sock`, and checks the offset.
+    let family = unsafe { sock.add(get(&globals::SOCK_FAMILY) as usize).cast::<u16>().read() };
+    (family == AF_INET || family == AF_INET6).then_some(u64::from(result.unsigned_abs()))
+}

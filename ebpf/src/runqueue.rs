@@ -1,0 +1,142 @@
+//! The run queue: who waits for a CPU, how long, and what every thread does with its time.
+//!
+//! A wait begins with a wake-up, or when a thread that could go on is switched away; it ends when it is switched to, and
+//! is charged to the CPU that does. Pid 0 is skipped: every CPU's idle task shares it.
+
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use kscope_layout::bucket::scale3;
+use kscope_layout::{DEAD, RUN_QUEUE, RecordKey, Thread, state};
+
+use crate::globals::{self, get};
+use crate::latency::{add_record, add_row, record};
+use crate::maps::{CPUS, epoch};
+use crate::task::{Task, blocked_state, is_dead};
+use crate::thread::{self, Entry, elapsed, ran};
+
+/// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let (prev, next) = (Task::new(ctx.arg(1)), Task::new(ctx.arg(2)));
+    // Since 5.18 the state is an argument, because the field may already have been changed by a wake-up.
+    let prev_state = if get(&globals::SWITCH_ARGS) > 3 { ctx.arg::<u32>(3) } else { prev.state() };
+    let may_go_on = ctx.arg::<u8>(0) != 0 || prev_state == 0;
+    // SAFETY: no preconditions.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let tid = prev.tid();
+    if tid != 0
+        && let Some(entry) = thread::of(prev, tid)
+    {
+        switch_away(entry, now, may_go_on, prev_state);
+    }
+    let tid = next.tid();
+    if tid != 0
+        && let Some(entry) = thread::of(next, tid)
+    {
+        switch_to(entry, now);
+    }
+    0
+}
+
+#[inline(always)]
+fn switch_away(entry: Entry, now: u64, may_go_on: bool, prev_state: u32) {
+    entry.write(|t| {
+        ran(t, now);
+        if may_go_on {
+            t.state = state::RUNNABLE;
+            t.preempted += 1;
+        } else {
+            t.state = blocked_state(prev_state);
+            t.voluntary += 1;
+        }
+    });
+    if !may_go_on && is_dead(prev_state) {
+        // Final. From here on the entry is user space's, which counts it once and frees it.
+        entry.get().tid |= DEAD;
+    }
+}
+
+#[inline(always)]
+fn switch_to(entry: Entry, now: u64) {
+    let t = entry.get();
+    let was = t.state;
+    // SAFETY: no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let mut ns = 0;
+    entry.write(|t| {
+        ns = elapsed(t, now);
+        match was {
+            state::RUNNABLE => {
+                t.runnable_ns += ns;
+                t.waits += 1;
+            }
+            state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += ns,
+            // Not seen before: nobody knows what it did.
+            _ => {}
+        }
+        t.state = state::RUNNING;
+        t.cpu = cpu;
+    });
+    if was == state::RUNNABLE {
+        record_wait(t, cpu, ns);
+    }
+}
+
+#[inline(always)]
+fn record_wait(t: &Thread, cpu: u32, ns: u64) {
+    let (index, epoch) = (scale3(ns), epoch());
+    if let Some(row) = CPUS.get_ptr_mut(cpu) {
+        add_row(row, index, ns, epoch);
+    }
+    if let Some(to) = record(&RecordKey::new(t.tgid, t.process_start_ns, RUN_QUEUE)) {
+        add_record(to, index, ns, epoch);
+    }
+}
+
+/// `sched_wakeup(struct task_struct *p)`
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::new(ctx.arg(0));
+    let tid = task.tid();
+    if tid != 0
+        && let Some(entry) = thread::of(task, tid)
+    {
+        wake(entry);
+    }
+    0
+}
+
+#[inline(always)]
+fn wake(entry: Entry) {
+    match entry.get().state {
+        // Woken before it left the CPU, or twice: it never stopped, or is waiting for a CPU already.
+        state::RUNNING | state::RUNNABLE => {}
+        _ => {
+            // SAFETY: no preconditions.
+            let now = unsafe { bpf_ktime_get_ns() };
+            entry.write(|t| {
+                let ns = elapsed(t, now);
+                if t.state != state::UNKNOWN {
+                    t.blocked_ns += ns;
+                }
+                t.state = state::RUNNABLE;
+            });
+        }
+    }
+}
+
+/// `sched_wakeup_new(struct task_struct *p)`: the first wake-up of a new thread, in the context of the one that made it.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::new(ctx.arg(0));
+    if let Some(entry) = thread::of(task, task.tid()) {
+        let parent = Task::current();
+        entry.write(|t| {
+            t.parent_tgid = parent.tgid();
+            t.parent_start_ns = parent.process_start_ns();
+            t.state = state::RUNNABLE;
+        });
+    }
+    0
+}

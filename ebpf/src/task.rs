@@ -1,0 +1,123 @@
+//! `task_struct`, field by field, through offsets of the running kernel.
+//!
+//! A `Task` wraps a pointer that the verifier knows to be a `task_struct` (a tracepoint argument, an iterator's element,
+//! or the current task): a load through it is checked, and cannot fault.
+
+use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+
+use crate::globals::{self, get};
+
+/// `TASK_UNINTERRUPTIBLE` of include/linux/sched.h.
+const UNINTERRUPTIBLE: u32 = 0x2;
+/// `TASK_DEAD`: set for the last switch of a thread.
+const DEAD: u32 = 0x80;
+/// `TASK_NOLOAD`: idle kernel threads sleep uninterruptibly but are not in trouble.
+const NOLOAD: u32 = 0x400;
+/// `PF_KTHREAD`
+const KTHREAD: u32 = 0x0020_0000;
+/// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: inside a 32-bit system call.
+const TS_COMPAT: u32 = 0x2;
+
+/// A checked pointer to a `task_struct`.
+#[derive(Clone, Copy)]
+pub struct Task(*const u8);
+
+impl Task {
+    /// Wraps a pointer that the verifier knows to be a `task_struct`.
+    #[inline(always)]
+    pub const fn new(task: *const u8) -> Self {
+        Self(task)
+    }
+
+    /// The task this runs in.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the helper has no preconditions and never returns null.
+        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+    }
+
+    #[inline(always)]
+    fn read<T: Copy>(self, offset: &'static u32) -> T {
+        // SAFETY: the verifier admits the load only if a field of the structure lies at this constant offset.
+        unsafe { self.0.add(get(offset) as usize).cast::<T>().read() }
+    }
+
+    /// Thread id in the initial PID namespace; 0 for every CPU's idle task.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        self.read(&globals::TASK_PID)
+    }
+
+    /// Process id in the initial PID namespace.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        self.read(&globals::TASK_TGID)
+    }
+
+    /// Start of the thread, ns of `CLOCK_BOOTTIME`.
+    #[inline(always)]
+    pub fn start_ns(self) -> u64 {
+        self.read(&globals::TASK_START)
+    }
+
+    /// Start of its process.
+    #[inline(always)]
+    pub fn process_start_ns(self) -> u64 {
+        Self(self.read::<*const u8>(&globals::TASK_GROUP_LEADER)).start_ns()
+    }
+
+    /// The state word.
+    #[inline(always)]
+    pub fn state(self) -> u32 {
+        self.read(&globals::TASK_STATE)
+    }
+
+    /// True while it is on a CPU.
+    #[inline(always)]
+    pub fn on_cpu(self) -> bool {
+        self.read::<u32>(&globals::TASK_ON_CPU) != 0
+    }
+
+    /// True for kernel threads.
+    #[inline(always)]
+    pub fn is_kthread(self) -> bool {
+        self.read::<u32>(&globals::TASK_FLAGS) & KTHREAD != 0
+    }
+
+    /// Its name.
+    #[inline(always)]
+    pub fn comm(self) -> [u8; 16] {
+        // Two words, since the verifier admits loads of at most eight bytes.
+        let at = get(&globals::TASK_COMM) as usize;
+        // SAFETY: as in `read`; `comm` is 16 bytes (TASK_COMM_LEN).
+        let (low, high) = unsafe {
+            let comm = self.0.add(at).cast::<u64>();
+            (comm.read_unaligned(), comm.add(1).read_unaligned())
+        };
+        // SAFETY: two u64 are 16 bytes.
+        unsafe { core::mem::transmute([low, high]) }
+    }
+
+    /// True inside a call made through the 32-bit entry of x86, whose numbers mean other calls.
+    #[inline(always)]
+    pub fn in_compat_call(self) -> bool {
+        get(&globals::TASK_TI_STATUS) != kscope_layout::ABSENT
+            && self.read::<u32>(&globals::TASK_TI_STATUS) & TS_COMPAT != 0
+    }
+}
+
+/// True for the state of a thread that is switched away for the last time.
+#[inline(always)]
+pub const fn is_dead(state: u32) -> bool {
+    state & DEAD != 0
+}
+
+/// `kscope_layout::state` of a thread that left the CPU with this non-zero state word.
+#[inline(always)]
+pub const fn blocked_state(state: u32) -> u32 {
+    if state & UNINTERRUPTIBLE != 0 && state & NOLOAD == 0 {
+        kscope_layout::state::DISK_SLEEP
+    } else {
+        kscope_layout::state::SLEEPING
+    }
+}

@@ -1,0 +1,190 @@
+//! The table of threads: finding the entry of a thread, making it, and accounting its time.
+//!
+//! The usual look-up is an array access and one compare: the tag says whose slot it is. All that is rare (a new thread, a
+//! taken slot, a dead entry that user space has not collected yet) is in `find_or_make`.
+//!
+//! Invariant: one writer at a time. A thread on a CPU is written by that CPU only; a thread off CPU only by the one that
+//! wakes it or switches to it, which the run-queue lock orders after the switch away.
+
+use core::arch::asm;
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use kscope_layout::{NO_CALL, Thread, ThreadKey, flags, lost, state};
+
+use crate::globals::{self, get};
+use crate::latency::add_atomic32;
+use crate::maps::{THREADS, THREADS_MORE, lose};
+use crate::task::Task;
+
+/// A thread's entry in a map.
+#[derive(Clone, Copy)]
+pub struct Entry(*mut Thread);
+
+impl Entry {
+    /// The fields, for reading and writing by the one writer.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the map value is shared with user space anyway; see the invariant above")]
+    pub fn get(&self) -> &mut Thread {
+        // SAFETY: the pointer comes from a map look-up that was not null, and map values outlive the program's run.
+        unsafe { &mut *self.0 }
+    }
+
+    /// Changes the entry so that user space sees all of it or nothing: the sequence is odd in between.
+    #[inline(always)]
+    pub fn write(&self, change: impl FnOnce(&mut Thread)) {
+        let seq = &raw mut self.get().seq;
+        // SAFETY: a field of the map value above. Volatile and fenced: the order of these stores is what readers rely on.
+        // x86 keeps it; where a CPU does not, a reader may take one torn reading, which the next one corrects.
+        unsafe {
+            let before = seq.read_volatile();
+            seq.write_volatile(before.wrapping_add(1));
+            barrier();
+            change(self.get());
+            barrier();
+            seq.write_volatile(before.wrapping_add(2));
+        }
+    }
+}
+
+/// The entry of the thread this runs in. `None`, and counted as lost, when there is no room for one.
+#[inline(always)]
+pub fn current() -> Option<Entry> {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    in_slot(tid).or_else(|| find_or_make(Task::current(), tid))
+}
+
+/// The entry of `task`, whose thread id the caller has at hand.
+#[inline(always)]
+pub fn of(task: Task, tid: u32) -> Option<Entry> {
+    in_slot(tid).or_else(|| find_or_make(task, tid))
+}
+
+/// The entry in the thread's own slot, if it is its own.
+#[inline(always)]
+fn in_slot(tid: u32) -> Option<Entry> {
+    let slot = THREADS.get_ptr_mut(tid & get(&globals::SLOT_MASK))?;
+    // SAFETY: not null, a map value. Volatile: user space frees slots.
+    (unsafe { (&raw const (*slot).tid).read_volatile() } == tid).then_some(Entry(slot))
+}
+
+#[inline(always)]
+fn find_or_make(task: Task, tid: u32) -> Option<Entry> {
+    let key = ThreadKey { start_ns: task.start_ns(), tid, pad: 0 };
+    if let Some(found) = THREADS_MORE.get_ptr_mut(&key) {
+        return Some(Entry(found));
+    }
+    if let Some(slot) = claim(tid) {
+        let entry = Entry(slot);
+        begin(slot, task);
+        barrier();
+        // The tag last: until it is there, nobody takes the slot for this thread's.
+        // SAFETY: a field of a map value.
+        unsafe { (&raw mut (*slot).tid).write_volatile(tid) };
+        return Some(entry);
+    }
+    let _ = THREADS_MORE.insert(&key, &EMPTY, u64::from(BPF_NOEXIST));
+    let Some(made) = THREADS_MORE.get_ptr_mut(&key) else {
+        lose(lost::THREADS);
+        return None;
+    };
+    begin(made, task);
+    // SAFETY: a field of a map value.
+    unsafe { (&raw mut (*made).tid).write_volatile(tid) };
+    Some(Entry(made))
+}
+
+/// Keeps the compiler from moving memory accesses across.
+#[inline(always)]
+fn barrier() {
+    // SAFETY: no instruction; it only claims to touch memory.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
+}
+
+/// Claims the slot of `tid` if nobody has it: the one who counts the claims of a free slot from 0 to 1 owns it. Two that
+/// add at once both see 2, and both go to the hash. (A compare-and-swap would do the same but needs 5.12.) The slot then
+/// stays unused until user space frees it.
+#[inline(always)]
+fn claim(tid: u32) -> Option<*mut Thread> {
+    let slot = THREADS.get_ptr_mut(tid & get(&globals::SLOT_MASK))?;
+    // SAFETY: fields of a map value.
+    unsafe {
+        let claims = &raw mut (*slot).claims;
+        if claims.read_volatile() != 0 {
+            return None;
+        }
+        add_atomic32(claims, 1);
+        (claims.read_volatile() == 1).then_some(slot)
+    }
+}
+
+/// What a new entry holds before it is filled in.
+static EMPTY: Thread = Thread {
+    tid: 0,
+    claims: 1,
+    seq: 0,
+    flags: 0,
+    tgid: 0,
+    state: state::UNKNOWN,
+    process_start_ns: 0,
+    start_ns: 0,
+    parent_tgid: 0,
+    cpu: 0,
+    parent_start_ns: 0,
+    born_ns: 0,
+    since_ns: 0,
+    user_ns: 0,
+    kernel_ns: 0,
+    runnable_ns: 0,
+    blocked_ns: 0,
+    call: NO_CALL,
+    voluntary: 0,
+    call_since_ns: 0,
+    call_blocked_ns: 0,
+    call_runnable_ns: 0,
+    tx_bytes: 0,
+    rx_bytes: 0,
+    tx_calls: 0,
+    rx_calls: 0,
+    preempted: 0,
+    waits: 0,
+    comm: [0; 16],
+};
+
+/// Fills in a new entry, all but the tag. User space has zeroed a slot when it freed it.
+#[inline(always)]
+fn begin(thread: *mut Thread, task: Task) {
+    // SAFETY: ktime has no preconditions; the pointer is a map value.
+    let (now, thread) = unsafe { (bpf_ktime_get_ns(), &mut *thread) };
+    thread.flags = if task.is_kthread() { flags::KTHREAD } else { 0 };
+    thread.tgid = task.tgid();
+    thread.state = state::UNKNOWN;
+    thread.process_start_ns = task.process_start_ns();
+    thread.start_ns = task.start_ns();
+    thread.born_ns = now;
+    thread.since_ns = now;
+    thread.call = NO_CALL;
+}
+
+/// Accounts the time up to `now` as time on a CPU, of the kernel's if inside a call.
+#[inline(always)]
+pub fn ran(thread: &mut Thread, now: u64) {
+    let ns = elapsed(thread, now);
+    if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 {
+        thread.kernel_ns += ns;
+    } else {
+        thread.user_ns += ns;
+    }
+}
+
+/// Time since the entry was last accounted, and accounts it: the caller adds it to one of the four sums.
+#[inline(always)]
+pub fn elapsed(thread: &mut Thread, now: u64) -> u64 {
+    let since = thread.since_ns;
+    // Two CPUs' clocks can differ by some nanoseconds: time never runs backwards here.
+    if now <= since {
+        return 0;
+    }
+    thread.since_ns = now;
+    now - since
+}
