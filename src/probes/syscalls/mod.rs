@@ -1,4 +1,5 @@
 //! System calls: how many, how long, how many failed, by call and by process.
 
 pub mod names;
+pub mod probe;
 pub mod stats;

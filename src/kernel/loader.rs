@@ -1,0 +1,210 @@
+//! Loads the object, attaches what can be attached, and hands over the maps.
+//!
+//! Each program that cannot run is a reason in the list of probes, not an end. Only where nothing can be measured at all
+//! is there an error.
+//!
+//! Invariant: programs stay attached exactly as long as [`Loaded`] lives.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use aya::maps::Map;
+use aya::programs::{BtfTracePoint, Iter, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+use bytemuck::Pod;
+use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
+
+use super::advice::{self, LoadError, program_failure};
+use super::maps::{Hash, SharedArray};
+use super::offsets::{Offsets, VMLINUX};
+use super::programs::{HOOK, Insight, PROGRAMS};
+use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
+use crate::core::quality::Quality;
+use crate::model::{ProbeState, ProbeStatus, Qualities};
+
+/// The programs as they were built; empty where they could not be (see build.rs).
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kscope-ebpf"));
+
+/// The maps, ready to be read.
+#[derive(Debug)]
+pub struct Maps {
+    /// Threads by slot.
+    pub threads: SharedArray<Thread>,
+    /// Threads that found their slot taken.
+    pub threads_more: Hash<ThreadKey, Thread>,
+    /// Records by process and what is measured.
+    pub records: Hash<RecordKey, Record>,
+    /// The system-call table: `CALL_ROWS` rows a shard.
+    pub calls: SharedArray<Row>,
+    /// Run-queue delays by CPU.
+    pub cpus: SharedArray<Row>,
+    /// The epoch.
+    pub control: SharedArray<Control>,
+    /// What was lost, by `kscope_layout::lost`.
+    pub lost: SharedArray<u64>,
+}
+
+/// The loaded and attached programs with their maps.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Keeps programs and links: when it goes, everything is detached.
+    _ebpf: Ebpf,
+    /// The maps.
+    pub maps: Maps,
+    /// Every program and how it stands.
+    pub probes: Arc<[ProbeStatus]>,
+    /// What each insight is worth, given which programs run.
+    pub qualities: Qualities,
+}
+
+/// Loads and attaches everything that can be.
+pub fn load() -> Result<Loaded, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoPrograms);
+    }
+    advice::require_capabilities()?;
+    advice::require_host_pids()?;
+    raise_memlock_limit();
+    let offsets = Offsets::read(Path::new(VMLINUX))?;
+    let btf = Btf::from_sys_fs()?;
+    let sizes = Sizes::of(host_facts());
+    let mut ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
+    let maps = open_maps(&mut ebpf, sizes)?;
+    // Before anything else is attached: the iterator must be the only one to write the table.
+    let found = find_threads(&mut ebpf, &btf);
+    let probes: Vec<_> = PROGRAMS.iter().map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).collect();
+    if probes.iter().all(|p| matches!(p.state, ProbeState::Failed { .. })) {
+        let first = probes.into_iter().find_map(|p| match p.state {
+            ProbeState::Failed { reason, .. } => Some(reason),
+            ProbeState::Running => None,
+        });
+        return Err(LoadError::NothingRuns { first: first.unwrap_or_default() });
+    }
+    let qualities = qualities(&probes, found.is_ok());
+    if let Err(error) = found {
+        tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(&error));
+    }
+    Ok(Loaded { _ebpf: ebpf, maps, probes: probes.into(), qualities })
+}
+
+fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfError> {
+    let masks = [
+        ("SLOT_MASK", sizes.thread_slots - 1),
+        ("SHARD_MASK", sizes.call_shards - 1),
+        ("SELF_TGID", std::process::id()),
+    ];
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(btf));
+    for (name, value) in offsets.globals() {
+        loader.override_global(name, value, true);
+    }
+    for (name, value) in &masks {
+        loader.override_global(name, value, true);
+    }
+    loader
+        .map_max_entries("THREADS", sizes.thread_slots)
+        .map_max_entries("THREADS_MORE", sizes.threads_more)
+        .map_max_entries("RECORDS", sizes.records)
+        .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
+        .map_max_entries("CPUS", sizes.cpus);
+    loader.load(OBJECT)
+}
+
+fn open_maps(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
+    Ok(Maps {
+        threads: shared(ebpf, "THREADS", sizes.thread_slots)?,
+        threads_more: Hash::new(map_fd(ebpf, "THREADS_MORE")?),
+        records: Hash::new(map_fd(ebpf, "RECORDS")?),
+        calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,
+        cpus: shared(ebpf, "CPUS", sizes.cpus)?,
+        control: shared(ebpf, "CONTROL", 1)?,
+        lost: shared(ebpf, "LOST", lost::COUNT)?,
+    })
+}
+
+fn shared<T: Pod>(ebpf: &mut Ebpf, name: &'static str, len: u32) -> Result<SharedArray<T>, LoadError> {
+    let fd = map_fd(ebpf, name)?;
+    SharedArray::map(fd, len as usize).map_err(|error| LoadError::Map { name, error })
+}
+
+/// A descriptor of our own for a map; the programs keep theirs.
+fn map_fd(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
+    let error = |error| LoadError::Map { name, error };
+    match ebpf.take_map(name) {
+        Some(Map::Array(data) | Map::HashMap(data)) => data.fd().as_fd().try_clone_to_owned().map_err(error),
+        _ => Err(error(std::io::Error::other("it is not in the object"))),
+    }
+}
+
+/// Runs the task iterator once.
+fn find_threads(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
+    let program: &mut Iter = ebpf
+        .program_mut("found_task")
+        .ok_or(ProgramError::UnexpectedProgramType)?
+        .try_into()?;
+    program.load("task", btf)?;
+    let id = program.attach()?;
+    let mut file = program.take_link(id)?.into_file()?;
+    // It prints nothing; reading to the end is what runs it.
+    file.read_to_end(&mut Vec::new()).map_err(ProgramError::IOError)?;
+    Ok(())
+}
+
+fn attach(ebpf: &mut Ebpf, name: &'static str, offsets: &Offsets, btf: &Btf) -> ProbeStatus {
+    let state = match try_attach(ebpf, name, btf) {
+        Ok(()) => ProbeState::Running,
+        Err(error) => {
+            tracing::warn!("{name}: {}", advice::chain(&error));
+            let (reason, advice) = program_failure(name, offsets.has_tracepoint(name), &error);
+            ProbeState::Failed { reason, advice }
+        }
+    };
+    ProbeStatus { name, hook: HOOK, state }
+}
+
+fn try_attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), ProgramError> {
+    let program: &mut BtfTracePoint = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
+    program.load(name, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+/// An insight is worth nothing when one of its programs does not run; thread time needs the scheduler's and the calls'.
+fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
+    let of = |insight: Insight| {
+        let runs = PROGRAMS
+            .iter()
+            .filter(|p| p.insight == insight)
+            .all(|p| probes.iter().any(|s| s.name == p.name && s.state == ProbeState::Running));
+        if runs { Quality::Exact } else { Quality::NotAvailable }
+    };
+    let time = of(Insight::RunQueue).worst(of(Insight::Syscalls));
+    Qualities {
+        syscalls: of(Insight::Syscalls),
+        runqueue: of(Insight::RunQueue),
+        network: of(Insight::Network),
+        // A thread that was not found at start is unknown until it stirs.
+        time: if found { time } else { time.worst(Quality::LowerBound) },
+    }
+}
+
+/// Kernels before 5.11 charge maps to the limit of locked memory. Failing is fine everywhere else.
+fn raise_memlock_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!("the limit of locked memory stays as it is: {error}");
+    }
+}
+
+fn host_facts() -> HostFacts {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    HostFacts {
+        cpus: parse_possible_cpus(&read("/sys/devices/system/cpu/possible")).unwrap_or(1),
+        // 4,194,304 is the highest the kernel allows (PID_MAX_LIMIT): the safe guess.
+        pid_max: read("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(4_194_304),
+    }
+}

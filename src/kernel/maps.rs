@@ -1,0 +1,181 @@
+//! Reading maps without a system call an entry: arrays through shared memory, hashes in batches.
+//!
+//! aya has neither. What is read here is written by the kernel at the same time, so every read is volatile and yields
+//! bytes, never references. What the bytes mean is the probes' business.
+//!
+//! Invariant: an index or a size that does not fit the map is an error or `None`, never an access outside.
+
+use std::io;
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use bytemuck::{Pod, Zeroable};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// An array map (`BPF_F_MMAPABLE`) as shared memory.
+#[derive(Debug)]
+pub struct SharedArray<T> {
+    base: NonNull<u8>,
+    bytes: usize,
+    len: usize,
+    _values: PhantomData<T>,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is only accessed by volatile reads and writes.
+unsafe impl<T: Send> Send for SharedArray<T> {}
+
+impl<T: Pod> SharedArray<T> {
+    /// Distance between elements: the kernel rounds values up to eight bytes.
+    const STRIDE: usize = size_of::<T>().next_multiple_of(8);
+
+    /// Maps the `len` elements of the array behind `fd` for reading and writing.
+    pub fn map(fd: impl AsFd, len: usize) -> io::Result<Self> {
+        let bytes = (len * Self::STRIDE).next_multiple_of(rustix::param::page_size());
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let base = unsafe {
+            mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd.as_fd(), 0)?
+        };
+        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the kernel mapped a map at address 0"))?;
+        Ok(Self { base, bytes, len, _values: PhantomData })
+    }
+
+    /// Number of elements.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True for an array without elements.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the element at `index` lies, for volatile accesses to its fields.
+    pub fn at(&self, index: usize) -> Option<*mut T> {
+        // SAFETY: below `len`, so inside the mapping; page- and eight-byte-aligned.
+        (index < self.len).then(|| unsafe { self.base.as_ptr().add(index * Self::STRIDE) }.cast())
+    }
+
+    /// A copy of the element at `index`, as it is while the kernel may be writing it.
+    pub fn get(&self, index: usize) -> Option<T> {
+        // SAFETY: `at` is inside the mapping, aligned, and every bit pattern is a `T`.
+        self.at(index).map(|p| unsafe { p.read_volatile() })
+    }
+}
+
+impl<T> Drop for SharedArray<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`, which nothing refers to any more. An error could only mean it is gone.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// `BPF_MAP_DELETE_ELEM` of include/uapi/linux/bpf.h.
+const DELETE_ELEM: libc::c_long = 3;
+/// `BPF_MAP_LOOKUP_BATCH`.
+const LOOKUP_BATCH: libc::c_long = 24;
+
+/// The part of `union bpf_attr` that batch commands use.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// The part of `union bpf_attr` that element commands use.
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttr {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// A hash map, read in batches into buffers that are kept.
+#[derive(Debug)]
+pub struct Hash<K, V> {
+    fd: OwnedFd,
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K: Pod, V: Pod> Hash<K, V> {
+    /// Entries asked for at once: more than any chain of a hash bucket, or the kernel says ENOSPC.
+    const BATCH: usize = 1024;
+
+    /// The hash behind `fd`.
+    pub const fn new(fd: OwnedFd) -> Self {
+        Self { fd, keys: Vec::new(), values: Vec::new() }
+    }
+
+    /// Calls `each` for all entries, in the order of the map. An entry that is added or removed meanwhile may be missed.
+    pub fn for_each(&mut self, mut each: impl FnMut(K, &V)) -> io::Result<()> {
+        let mut size = Self::BATCH.max(self.keys.len());
+        let mut position = 0_u64;
+        let mut first = true;
+        loop {
+            self.keys.resize(size, K::zeroed());
+            self.values.resize(size, V::zeroed());
+            let mut next = 0_u64;
+            let mut attr = BatchAttr {
+                in_batch: if first { 0 } else { &raw const position as u64 },
+                out_batch: &raw mut next as u64,
+                keys: self.keys.as_mut_ptr() as u64,
+                values: self.values.as_mut_ptr() as u64,
+                count: u32::try_from(size).map_err(io::Error::other)?,
+                map_fd: self.fd.as_raw_fd().cast_unsigned(),
+                ..BatchAttr::default()
+            };
+            let result = bpf(LOOKUP_BATCH, &mut attr);
+            match &result {
+                // ENOENT is the end; what was found on the way there counts.
+                Ok(()) => {}
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) => {
+                    size *= 2;
+                    continue;
+                }
+                Err(_) => return result,
+            }
+            let found = (attr.count as usize).min(size);
+            for (key, value) in self.keys[..found].iter().zip(&self.values[..found]) {
+                each(*key, value);
+            }
+            if result.is_err() {
+                return Ok(());
+            }
+            (position, first) = (next, false);
+        }
+    }
+
+    /// Removes an entry; `false` when there is none.
+    pub fn remove(&self, key: &K) -> io::Result<bool> {
+        let mut attr = ElementAttr {
+            map_fd: self.fd.as_raw_fd().cast_unsigned(),
+            key: ptr::from_ref(key) as u64,
+            ..ElementAttr::default()
+        };
+        match bpf(DELETE_ELEM, &mut attr) {
+            Ok(()) => Ok(true),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<()> {
+    // SAFETY: both attribute types are prefixes of `union bpf_attr`, whose pointers refer to buffers of the stated sizes
+    // that outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

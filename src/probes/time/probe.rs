@@ -1,0 +1,259 @@
+//! Reads the table of threads, and collects the dead from it.
+//!
+//! Every thread has one entry as long as it lives and until it was read once after its death; then what it did is kept
+//! here, in its process's account, and the entry is freed. So nothing is counted twice, and nothing is lost in between.
+//!
+//! Invariant: only entries that carry the DEAD mark are ever written from user space.
+
+use std::collections::HashMap;
+use std::io;
+
+use bytemuck::Zeroable as _;
+use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, state};
+
+use super::stats::TimeSplit;
+use crate::core::ident::ProcessId;
+use crate::kernel::maps::{Hash, SharedArray};
+use crate::probes::network::stats::Traffic;
+use crate::probes::syscalls::stats::InFlight;
+
+/// What the threads of a process did, cumulative.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Account {
+    /// Where their time went.
+    pub time: TimeSplit,
+    /// What they sent and received.
+    pub traffic: Traffic,
+    /// Times one left a CPU of its own will.
+    pub voluntary: u64,
+    /// Times one was pushed off a CPU.
+    pub preempted: u64,
+}
+
+impl Account {
+    fn add(&mut self, other: &Self) {
+        self.time = self.time.plus(other.time);
+        self.traffic = self.traffic.plus(other.traffic);
+        self.voluntary += other.voluntary;
+        self.preempted += other.preempted;
+    }
+}
+
+/// A process as its threads show it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessReading {
+    /// Of all its threads, dead ones included.
+    pub account: Account,
+    /// Threads alive.
+    pub threads: u32,
+    /// Start of the process, ns of `CLOCK_BOOTTIME`.
+    pub start_ns: u64,
+    /// The process that made its first thread, where that was seen.
+    pub parent: Option<ProcessId>,
+    /// Its last name, if its main thread has begun to exit (or, failing that, another).
+    pub last_comm: Option<[u8; 16]>,
+    /// A kernel thread.
+    pub kthread: bool,
+}
+
+/// What one pass over the table found.
+#[derive(Debug, Default)]
+pub struct Threads {
+    /// Every process that has or had threads since it was first seen.
+    pub processes: HashMap<ProcessId, ProcessReading>,
+    /// Calls in flight.
+    pub inflight: Vec<InFlight>,
+}
+
+/// Reads the table of threads and keeps the accounts of dead ones.
+#[derive(Debug, Default)]
+pub struct ThreadReader {
+    /// What dead threads did, by process, until [`Self::forget`].
+    dead: HashMap<ProcessId, ProcessReading>,
+    /// Tags and switch counts of the last pass, to tell a thread that vanished without a last switch.
+    quiet: HashMap<u32, u32>,
+}
+
+impl ThreadReader {
+    /// Reads all threads as of `now_ns` (`CLOCK_MONOTONIC`) and collects the dead.
+    pub fn read(
+        &mut self,
+        slots: &SharedArray<Thread>,
+        more: &mut Hash<ThreadKey, Thread>,
+        now_ns: u64,
+    ) -> io::Result<Threads> {
+        let mut living = Vec::new();
+        for index in 0..slots.len() {
+            let Some(at) = slots.at(index) else { break };
+            let Some(thread) = read_entry(at) else { continue };
+            if thread.tid & DEAD != 0 {
+                self.bury(&thread);
+                free(at);
+            } else if self.vanished(&thread) {
+                self.bury(&thread);
+                free(at);
+            } else {
+                living.push(thread);
+            }
+        }
+        let mut done = Vec::new();
+        more.for_each(|key, thread| {
+            if thread.tid & DEAD != 0 {
+                done.push((key, *thread));
+            } else if thread.tid != 0 {
+                living.push(*thread);
+            }
+        })?;
+        for (key, thread) in done {
+            // Counted only if it was still there: an entry is never counted twice.
+            if more.remove(&key)? {
+                self.bury(&thread);
+            }
+        }
+        Ok(self.sum_up(&living, now_ns))
+    }
+
+    /// Drops the account of a process that is gone and was reported.
+    pub fn forget(&mut self, id: ProcessId) {
+        self.dead.remove(&id);
+    }
+
+    fn bury(&mut self, thread: &Thread) {
+        let process = self.dead.entry(id_of(thread)).or_default();
+        process.account.add(&account_of(thread));
+        describe(process, thread);
+    }
+
+    fn sum_up(&self, living: &[Thread], now_ns: u64) -> Threads {
+        let mut out = Threads { processes: self.dead.clone(), inflight: Vec::new() };
+        for thread in living {
+            let mut thread = *thread;
+            extend_to(&mut thread, now_ns);
+            let process = out.processes.entry(id_of(&thread)).or_default();
+            process.account.add(&account_of(&thread));
+            process.threads += 1;
+            describe(process, &thread);
+            out.inflight.extend(in_flight(&thread, now_ns));
+        }
+        out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
+        out
+    }
+
+    /// True for a thread that seems to be running or waiting for a CPU but has not stirred since the last pass and is not
+    /// there any more. A thread that calls exec takes the id of its process's first thread, so its old id ends without a
+    /// last switch.
+    fn vanished(&mut self, thread: &Thread) -> bool {
+        if !matches!(thread.state, state::RUNNING | state::RUNNABLE) {
+            return false;
+        }
+        let before = self.quiet.insert(thread.tid, thread.seq);
+        before == Some(thread.seq) && !exists(thread.tgid, thread.tid)
+    }
+}
+
+/// Asks the kernel whether a thread exists, by a signal that is none.
+fn exists(tgid: u32, tid: u32) -> bool {
+    // SAFETY: signal 0 only checks; any numbers are allowed.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, 0) };
+    result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// How often an entry is read again when the kernel was writing it. A write takes some nanoseconds.
+const TRIES: u32 = 100;
+
+/// A copy of an entry that was not being written meanwhile; `None` for a free slot.
+fn read_entry(at: *mut Thread) -> Option<Thread> {
+    // SAFETY: `at` comes from `SharedArray::at`; all bit patterns are valid. Volatile: the kernel writes at the same time.
+    unsafe {
+        let tag = &raw const (*at).tid;
+        if tag.read_volatile() == 0 {
+            return None;
+        }
+        let seq = &raw const (*at).seq;
+        for _ in 0..TRIES {
+            let before = seq.read_volatile();
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            let copy = at.read_volatile();
+            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+            if before & 1 == 0 && seq.read_volatile() == before {
+                return Some(copy);
+            }
+        }
+        Some(at.read_volatile())
+    }
+}
+
+/// Gives a slot back: zeros first, the claims last, so that nobody can claim it half cleaned.
+fn free(at: *mut Thread) {
+    // SAFETY: as in `read_entry`; the entry is dead, so no program writes it, and its slot cannot be claimed while `claims`
+    // is not 0.
+    unsafe {
+        let claims = (&raw const (*at).claims).read_volatile();
+        at.write_volatile(Thread { claims, ..Thread::zeroed() });
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
+        (&raw mut (*at).claims).write_volatile(0);
+    }
+}
+
+/// Which process a thread belongs to.
+fn id_of(thread: &Thread) -> ProcessId {
+    ProcessId { pid: thread.tgid, birth: RecordKey::birth_of(thread.process_start_ns) }
+}
+
+fn account_of(thread: &Thread) -> Account {
+    Account {
+        time: TimeSplit {
+            user_ns: thread.user_ns,
+            kernel_ns: thread.kernel_ns,
+            runnable_ns: thread.runnable_ns,
+            blocked_ns: thread.blocked_ns,
+        },
+        traffic: Traffic {
+            tx_bytes: thread.tx_bytes,
+            rx_bytes: thread.rx_bytes,
+            tx_calls: thread.tx_calls.into(),
+            rx_calls: thread.rx_calls.into(),
+        },
+        voluntary: thread.voluntary.into(),
+        preempted: thread.preempted.into(),
+    }
+}
+
+/// Accounts the time from the last event to `now_ns` to what the thread has been doing since.
+fn extend_to(thread: &mut Thread, now_ns: u64) {
+    let ns = now_ns.saturating_sub(thread.since_ns);
+    match thread.state {
+        state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => thread.kernel_ns += ns,
+        state::RUNNING => thread.user_ns += ns,
+        state::RUNNABLE => thread.runnable_ns += ns,
+        state::SLEEPING | state::DISK_SLEEP => thread.blocked_ns += ns,
+        _ => {}
+    }
+}
+
+fn describe(process: &mut ProcessReading, thread: &Thread) {
+    let main = thread.tid & !DEAD == thread.tgid;
+    process.start_ns = thread.process_start_ns;
+    process.kthread |= thread.flags & flags::KTHREAD != 0;
+    if thread.flags & flags::EXITING != 0 && (main || process.last_comm.is_none()) {
+        process.last_comm = Some(thread.comm);
+    }
+    if thread.parent_tgid != 0 && (main || process.parent.is_none()) {
+        let parent = ProcessId { pid: thread.parent_tgid, birth: RecordKey::birth_of(thread.parent_start_ns) };
+        // A second thread was made by its own process.
+        if parent != id_of(thread) {
+            process.parent = Some(parent);
+        }
+    }
+}
+
+fn in_flight(thread: &Thread, now_ns: u64) -> Option<InFlight> {
+    (thread.call != NO_CALL && thread.call_since_ns != 0).then(|| InFlight {
+        pid: thread.tgid,
+        birth: RecordKey::birth_of(thread.process_start_ns),
+        tid: thread.tid,
+        nr: thread.call,
+        age_ns: now_ns.saturating_sub(thread.call_since_ns),
+        blocked: matches!(thread.state, state::SLEEPING | state::DISK_SLEEP),
+    })
+}
