@@ -5,5 +5,6 @@
 //! around them is in `run.rs` and `main.rs`.
 
 pub mod core;
+pub mod kernel;
 pub mod model;
 pub mod probes;

@@ -102,8 +102,8 @@ fn barrier() {
 }
 
 /// Claims the slot of `tid` if nobody has it: the one who counts the claims of a free slot from 0 to 1 owns it. Two that
-/// add at once both see 2, and both go to the hash. (A compare-and-swap would do the same but needs 5.12.) The slot then
-/// stays unused until user space frees it.
+/// add at once both see 2 and go to the hash, and the slot stays unused. (A compare-and-swap would let one win but needs
+/// 5.12.)
 #[inline(always)]
 fn claim(tid: u32) -> Option<*mut Thread> {
     let slot = THREADS.get_ptr_mut(tid & get(&globals::SLOT_MASK))?;

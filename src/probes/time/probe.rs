@@ -3,7 +3,7 @@
 //! Every thread has one entry as long as it lives and until it was read once after its death; then what it did is kept
 //! here, in its process's account, and the entry is freed. So nothing is counted twice, and nothing is lost in between.
 //!
-//! Invariant: only entries that carry the DEAD mark are ever written from user space.
+//! Invariant: only entries of threads that are gone are ever written from user space.
 
 use std::collections::HashMap;
 use std::io;
@@ -70,8 +70,8 @@ pub struct Threads {
 pub struct ThreadReader {
     /// What dead threads did, by process, until [`Self::forget`].
     dead: HashMap<ProcessId, ProcessReading>,
-    /// Tags and switch counts of the last pass, to tell a thread that vanished without a last switch.
-    quiet: HashMap<u32, u32>,
+    /// Thread ids and sequences of those that were on or waiting for a CPU in the last pass.
+    busy: HashMap<u32, u32>,
 }
 
 impl ThreadReader {
@@ -83,13 +83,14 @@ impl ThreadReader {
         now_ns: u64,
     ) -> io::Result<Threads> {
         let mut living = Vec::new();
+        let busy_before = std::mem::take(&mut self.busy);
         for index in 0..slots.len() {
             let Some(at) = slots.at(index) else { break };
             let Some(thread) = read_entry(at) else { continue };
-            if thread.tid & DEAD != 0 {
-                self.bury(&thread);
-                free(at);
-            } else if self.vanished(&thread) {
+            if matches!(thread.state, state::RUNNING | state::RUNNABLE) {
+                self.busy.insert(thread.tid, thread.seq);
+            }
+            if thread.tid & DEAD != 0 || vanished(&thread, &busy_before) {
                 self.bury(&thread);
                 free(at);
             } else {
@@ -138,17 +139,12 @@ impl ThreadReader {
         out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
         out
     }
+}
 
-    /// True for a thread that seems to be running or waiting for a CPU but has not stirred since the last pass and is not
-    /// there any more. A thread that calls exec takes the id of its process's first thread, so its old id ends without a
-    /// last switch.
-    fn vanished(&mut self, thread: &Thread) -> bool {
-        if !matches!(thread.state, state::RUNNING | state::RUNNABLE) {
-            return false;
-        }
-        let before = self.quiet.insert(thread.tid, thread.seq);
-        before == Some(thread.seq) && !exists(thread.tgid, thread.tid)
-    }
+/// True for a thread that seems to be on or waiting for a CPU, but has not stirred since the last pass and is not there any
+/// more: a thread that calls exec takes the id of its process's first thread, so its old id ends without a last switch.
+fn vanished(thread: &Thread, busy_before: &HashMap<u32, u32>) -> bool {
+    busy_before.get(&thread.tid) == Some(&thread.seq) && !exists(thread.tgid, thread.tid)
 }
 
 /// Asks the kernel whether a thread exists, by a signal that is none.

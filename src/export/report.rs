@@ -1,0 +1,401 @@
+//! The report as a value: the contract of `kscope report --format json`. Times in nanoseconds, sizes in bytes.
+//!
+//! A group of numbers whose probe does not run is `null`, never zero; `quality` says why by its word.
+//!
+//! Invariant: field names here are a contract; more may be added, none renamed.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use crate::core::histogram::{Histogram, Scale};
+use crate::core::ident::ProcessId;
+use crate::core::latency::LatencyStats;
+use crate::core::quality::Quality;
+use crate::model::{ProbeState, ProcessStats, Qualities, Snapshot};
+use crate::probes::network::stats::Traffic;
+use crate::probes::runqueue::stats::all_cpus;
+use crate::probes::syscalls::names::name;
+use crate::probes::syscalls::stats::{CallStats, merge_calls};
+use crate::probes::time::stats::TimeSplit;
+
+/// Which processes a report is about.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// The whole host.
+    Host,
+    /// These processes.
+    Only(HashSet<ProcessId>),
+}
+
+impl Scope {
+    fn holds(&self, id: ProcessId) -> bool {
+        match self {
+            Self::Host => true,
+            Self::Only(ids) => ids.contains(&id),
+        }
+    }
+}
+
+/// How the command that was reported on ended.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CommandResult {
+    /// Its process id.
+    pub pid: u32,
+    /// Its exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+/// One report.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    schema: u32,
+    /// The machine.
+    pub host: HostRow,
+    /// Length of the interval.
+    pub interval_ns: u64,
+    /// What each group of numbers is worth.
+    pub quality: QualityRow,
+    /// Largest error of a quantile in percent: of the host, and of processes.
+    resolution: Resolution,
+    /// The command, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandResult>,
+    /// System calls of all processes in scope, dearest first.
+    pub syscalls: Option<Vec<CallRow>>,
+    /// Run-queue delays.
+    pub runqueue: Option<RunqueueRow>,
+    /// Bytes of all processes in scope.
+    pub network: Option<NetworkRow>,
+    /// Processes in scope that did anything.
+    pub processes: Vec<ProcessRow>,
+    /// Calls that were entered and have not returned at the end, oldest first.
+    pub stuck: Vec<StuckRow>,
+    /// What kscope itself used and lost.
+    #[serde(rename = "self")]
+    pub own: OwnRow,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostRow {
+    /// Host name.
+    pub name: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Online CPUs.
+    pub cpus: u32,
+}
+
+/// See [`Qualities`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct QualityRow {
+    /// System calls.
+    pub syscalls: Quality,
+    /// Run-queue delays.
+    pub runqueue: Quality,
+    /// Network bytes.
+    pub network: Quality,
+    /// Thread time.
+    pub time: Quality,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Resolution {
+    host_percent: f64,
+    process_percent: f64,
+}
+
+/// One system call.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallRow {
+    /// Its name.
+    pub name: String,
+    /// Its number on this architecture.
+    pub nr: u32,
+    /// Its latencies.
+    #[serde(flatten)]
+    pub latency: LatencyRow,
+    /// How many returned an error.
+    pub errors: u64,
+    /// How many a signal cut short for a restart; not counted in `count`.
+    pub interrupted: u64,
+    /// Part of `total_ns` in which the thread was blocked.
+    pub blocked_ns: u64,
+    /// Part of `total_ns` in which it waited for a CPU.
+    pub runnable_ns: u64,
+}
+
+/// A distribution in numbers. Quantiles are `null` when nothing was counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct LatencyRow {
+    /// Completed calls or waits.
+    pub count: u64,
+    /// Sum.
+    pub total_ns: u64,
+    /// Quantiles, midpoints of their buckets, at most the maximum.
+    pub p50_ns: Option<u64>,
+    /// 90 %.
+    pub p90_ns: Option<u64>,
+    /// 99 %.
+    pub p99_ns: Option<u64>,
+    /// 99.9 %.
+    pub p999_ns: Option<u64>,
+    /// The longest.
+    pub max_ns: u64,
+    /// The buckets, for the text report.
+    #[serde(skip)]
+    pub histogram: Histogram,
+}
+
+impl LatencyRow {
+    fn of(stats: &LatencyStats) -> Self {
+        Self {
+            count: stats.count(),
+            total_ns: stats.total_ns,
+            p50_ns: stats.quantile(0.5),
+            p90_ns: stats.quantile(0.9),
+            p99_ns: stats.quantile(0.99),
+            p999_ns: stats.quantile(0.999),
+            max_ns: stats.max_ns,
+            histogram: stats.histogram.clone(),
+        }
+    }
+}
+
+/// Run-queue delays of the scope, and of each CPU.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunqueueRow {
+    /// Of the processes in scope.
+    pub all: LatencyRow,
+    /// Of each CPU; always those of the whole host.
+    pub cpus: Vec<CpuRow>,
+}
+
+/// One CPU.
+#[derive(Clone, Debug, Serialize)]
+pub struct CpuRow {
+    /// Its number.
+    pub cpu: u32,
+    /// Its delays.
+    #[serde(flatten)]
+    pub delay: LatencyRow,
+}
+
+/// Payload bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NetworkRow {
+    /// Sent.
+    pub tx_bytes: u64,
+    /// Received.
+    pub rx_bytes: u64,
+}
+
+impl From<Traffic> for NetworkRow {
+    fn from(traffic: Traffic) -> Self {
+        Self { tx_bytes: traffic.tx_bytes, rx_bytes: traffic.rx_bytes }
+    }
+}
+
+/// One process.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProcessRow {
+    /// Process id.
+    pub pid: u32,
+    /// Name.
+    pub comm: String,
+    /// Pid of its parent, 0 if unknown.
+    pub ppid: u32,
+    /// It ended in the interval.
+    pub exited: bool,
+    /// Its threads at the end.
+    pub threads: u32,
+    /// Its system calls, dearest first.
+    pub syscalls: Option<Vec<CallRow>>,
+    /// Its run-queue delays.
+    pub runqueue: Option<LatencyRow>,
+    /// Its bytes.
+    pub network: Option<NetworkRow>,
+    /// Where its threads' time went.
+    pub time: Option<TimeSplit>,
+}
+
+/// A call in flight.
+#[derive(Clone, Debug, Serialize)]
+pub struct StuckRow {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Name of the process.
+    pub comm: String,
+    /// Name of the call.
+    pub syscall: String,
+    /// How long ago it was entered.
+    pub age_ns: u64,
+}
+
+/// What kscope used and lost.
+#[derive(Clone, Debug, Serialize)]
+pub struct OwnRow {
+    /// CPU time of its user space.
+    pub cpu_ns: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// What was lost.
+    pub dropped: DroppedRow,
+    /// Its programs.
+    pub probes: Vec<ProbeRow>,
+}
+
+/// What was lost in the interval.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct DroppedRow {
+    /// Events of threads for which there was no entry.
+    pub threads: u64,
+    /// Latencies for which there was no record.
+    pub latency: u64,
+}
+
+/// One program.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProbeRow {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind of hook.
+    pub hook: &'static str,
+    /// It is attached.
+    pub running: bool,
+    /// Why it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often it ran: `null` as long as the kernel's run statistics are off, since counting costs time.
+    pub runs: Option<u64>,
+    /// How long, in all.
+    pub run_ns: Option<u64>,
+}
+
+impl Report {
+    /// The report on `scope` of what happened in `snapshot`.
+    pub fn new(snapshot: &Snapshot, scope: &Scope, command: Option<CommandResult>) -> Self {
+        let q = snapshot.qualities;
+        let chosen: Vec<&ProcessStats> = snapshot.processes.iter().filter(|p| scope.holds(p.id)).collect();
+        let traffic = chosen.iter().fold(Traffic::default(), |sum, p| sum.plus(p.traffic));
+        Self {
+            schema: 1,
+            host: HostRow {
+                name: snapshot.host.name.clone(),
+                kernel: snapshot.host.kernel.clone(),
+                cpus: snapshot.host.cpus,
+            },
+            interval_ns: snapshot.interval_ns,
+            quality: QualityRow { syscalls: q.syscalls, runqueue: q.runqueue, network: q.network, time: q.time },
+            resolution: Resolution {
+                host_percent: Scale::Three.error_percent(),
+                process_percent: Scale::Two.error_percent(),
+            },
+            command,
+            syscalls: measured(q.syscalls, || call_rows(&calls_of(snapshot, scope, &chosen))),
+            runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
+            network: measured(q.network, || traffic.into()),
+            processes: chosen.iter().filter(|p| p.is_active() || p.exited).map(|p| process_row(p, q)).collect(),
+            stuck: stuck_rows(snapshot, scope),
+            own: own_row(snapshot),
+        }
+    }
+}
+
+/// A group of numbers, or `None` if nothing measures it.
+fn measured<T>(quality: Quality, value: impl FnOnce() -> T) -> Option<T> {
+    (quality != Quality::NotAvailable).then(value)
+}
+
+fn calls_of(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> Vec<CallStats> {
+    match scope {
+        Scope::Host => snapshot.calls.clone(),
+        Scope::Only(_) => {
+            let mut calls = Vec::new();
+            for process in chosen {
+                merge_calls(&mut calls, &process.calls);
+            }
+            calls
+        }
+    }
+}
+
+fn call_rows(calls: &[CallStats]) -> Vec<CallRow> {
+    let mut rows: Vec<CallRow> = calls
+        .iter()
+        .map(|call| CallRow {
+            name: name(call.nr).into_owned(),
+            nr: call.nr,
+            latency: LatencyRow::of(&call.latency),
+            errors: call.latency.errors,
+            interrupted: call.latency.interrupted,
+            blocked_ns: call.latency.blocked_ns,
+            runnable_ns: call.latency.runnable_ns,
+        })
+        .collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.latency.total_ns), row.nr));
+    rows
+}
+
+fn runqueue_row(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> RunqueueRow {
+    let all = match scope {
+        Scope::Host => all_cpus(&snapshot.cpus),
+        Scope::Only(_) => chosen.iter().fold(LatencyStats::empty(Scale::Two), |mut sum, p| {
+            sum.merge(&p.runqueue);
+            sum
+        }),
+    };
+    let cpus = snapshot.cpus.iter().map(|c| CpuRow { cpu: c.cpu, delay: LatencyRow::of(&c.delay) }).collect();
+    RunqueueRow { all: LatencyRow::of(&all), cpus }
+}
+
+fn process_row(process: &ProcessStats, quality: Qualities) -> ProcessRow {
+    ProcessRow {
+        pid: process.id.pid,
+        comm: process.ident.comm.clone(),
+        ppid: process.ident.ppid,
+        exited: process.exited,
+        threads: process.threads,
+        syscalls: measured(quality.syscalls, || call_rows(&process.calls)),
+        runqueue: measured(quality.runqueue, || LatencyRow::of(&process.runqueue)),
+        network: measured(quality.network, || process.traffic.into()),
+        time: measured(quality.time, || process.time),
+    }
+}
+
+fn stuck_rows(snapshot: &Snapshot, scope: &Scope) -> Vec<StuckRow> {
+    let row = |call: &crate::probes::syscalls::stats::InFlight| {
+        let id = ProcessId { pid: call.pid, birth: call.birth };
+        let at = snapshot.processes.binary_search_by_key(&id, |p| p.id).ok();
+        let comm = at.map(|at| snapshot.processes[at].ident.comm.clone()).unwrap_or_default();
+        (scope.holds(id) && call.pid != snapshot.own.pid).then(|| StuckRow {
+            pid: call.pid,
+            tid: call.tid,
+            comm,
+            syscall: name(call.nr).into_owned(),
+            age_ns: call.age_ns,
+        })
+    };
+    snapshot.inflight.iter().filter_map(row).collect()
+}
+
+fn own_row(snapshot: &Snapshot) -> OwnRow {
+    let probe = |p: &crate::model::ProbeStatus| {
+        let reason = match &p.state {
+            ProbeState::Running => None,
+            ProbeState::Failed { reason, advice } => Some(format!("{reason} {advice}")),
+        };
+        ProbeRow { name: p.name, hook: p.hook, running: reason.is_none(), reason, runs: None, run_ns: None }
+    };
+    OwnRow {
+        cpu_ns: snapshot.own.cpu_ns,
+        rss_bytes: snapshot.own.rss_bytes,
+        dropped: DroppedRow { threads: snapshot.lost.threads, latency: snapshot.lost.records },
+        probes: snapshot.probes.iter().map(probe).collect(),
+    }
+}

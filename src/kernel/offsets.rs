@@ -1,0 +1,167 @@
+//! What the eBPF programs must know about the running kernel: where the fields they read are, and which tracepoints exist.
+//!
+//! [`FIELDS`] is the one place where a kernel structure's field is named. The values become read-only globals of the
+//! programs before these are loaded, so that one object fits every kernel. Not here: the loading.
+//!
+//! Invariant: an offset is one that this kernel's BTF states, or [`ABSENT`]; none is ever guessed.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use kscope_layout::ABSENT;
+use thiserror::Error;
+
+use super::btf::{Btf, BtfError};
+
+/// Where a kernel with `CONFIG_DEBUG_INFO_BTF` describes itself.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// A structure field that the programs read.
+struct Field {
+    /// The global in the programs that takes the offset.
+    global: &'static str,
+    /// Its names, the newest kernels' first.
+    paths: &'static [&'static str],
+    need: Need,
+}
+
+/// What it means when no name of a field is found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Nothing can be measured.
+    Required,
+    /// The programs do without. On all processor architectures but this one the name means something else, or nothing,
+    /// and is not even looked for.
+    OptionalOn(&'static str),
+}
+
+const FIELDS: [Field; 10] = [
+    required("TASK_PID", &["task_struct.pid"]),
+    required("TASK_TGID", &["task_struct.tgid"]),
+    required("TASK_FLAGS", &["task_struct.flags"]),
+    // Renamed in 5.14.
+    required("TASK_STATE", &["task_struct.__state", "task_struct.state"]),
+    required("TASK_GROUP_LEADER", &["task_struct.group_leader"]),
+    // Renamed in 5.5.
+    required("TASK_START", &["task_struct.start_boottime", "task_struct.real_start_time"]),
+    required("TASK_ON_CPU", &["task_struct.on_cpu"]),
+    required("TASK_COMM", &["task_struct.comm"]),
+    // Which system-call entry was used: TS_COMPAT.
+    Field { global: "TASK_TI_STATUS", paths: &["task_struct.thread_info.status"], need: Need::OptionalOn("x86_64") },
+    required("SOCK_FAMILY", &["sock.__sk_common.skc_family"]),
+];
+
+const fn required(global: &'static str, paths: &'static [&'static str]) -> Field {
+    Field { global, paths, need: Need::Required }
+}
+
+/// The global that takes the number of arguments of `sched_switch`: 3, or 4 since 5.18, which appended `prev_state`.
+const SWITCH_ARGS: &str = "SWITCH_ARGS";
+
+/// The tracepoints that programs hang on.
+const TRACEPOINTS: [&str; 8] = [
+    "sys_enter",
+    "sys_exit",
+    "sched_switch",
+    "sched_wakeup",
+    "sched_wakeup_new",
+    "sched_process_exit",
+    "sock_send_length",
+    "sock_recv_length",
+];
+
+/// Why the running kernel's structures are not known. Without them nothing can be measured.
+#[derive(Debug, Error)]
+pub enum OffsetsError {
+    /// The kernel was built without BTF, or sysfs is not mounted.
+    #[error(
+        "this kernel has no BTF at {}: kscope needs one built with CONFIG_DEBUG_INFO_BTF=y, as most distributions' are \
+         since 2020 (and, in a container, /sys mounted)",
+        .0.display()
+    )]
+    NoBtf(PathBuf),
+    /// The file is there but cannot be read.
+    #[error("cannot read the kernel's BTF at {}", path.display())]
+    Unreadable {
+        /// The BTF file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file makes no sense.
+    #[error("cannot use the kernel's BTF")]
+    Btf(#[from] BtfError),
+    /// The kernel is not one that the programs know how to read.
+    #[error("this kernel has no {names}, which kscope must read: it is older or newer than those kscope knows", names = paths.join(" or "))]
+    Missing {
+        /// All names that the field has had.
+        paths: &'static [&'static str],
+    },
+}
+
+/// Facts about the running kernel, for the programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    globals: Vec<(&'static str, u32)>,
+    tracepoints: Vec<&'static str>,
+}
+
+impl Offsets {
+    /// Reads the BTF file of the running kernel, [`VMLINUX`].
+    pub fn read(path: &Path) -> Result<Self, OffsetsError> {
+        let bytes = fs::read(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => OffsetsError::NoBtf(path.to_owned()),
+            _ => OffsetsError::Unreadable { path: path.to_owned(), source },
+        })?;
+        Self::from_btf(&bytes)
+    }
+
+    /// The same from the file's bytes.
+    pub fn from_btf(bytes: &[u8]) -> Result<Self, OffsetsError> {
+        let btf = Btf::parse(bytes)?;
+        let mut globals = Vec::with_capacity(FIELDS.len() + 1);
+        for field in &FIELDS {
+            globals.push((field.global, field.offset(&btf)?));
+        }
+        globals.push((SWITCH_ARGS, btf.tracepoint_arity("sched_switch")?.unwrap_or(ABSENT)));
+        let mut tracepoints = Vec::with_capacity(TRACEPOINTS.len());
+        for name in TRACEPOINTS {
+            if btf.tracepoint_arity(name)?.is_some() {
+                tracepoints.push(name);
+            }
+        }
+        Ok(Self { globals, tracepoints })
+    }
+
+    /// Each global of the programs with its value: an offset in bytes (or, for `SWITCH_ARGS`, a number of arguments), or
+    /// [`ABSENT`]. The programs declare every one of them as a `u32`.
+    pub fn globals(&self) -> &[(&'static str, u32)] {
+        &self.globals
+    }
+
+    /// Whether the kernel has a tracepoint. Known are those that kscope's programs hang on; all others are `false`.
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.tracepoints.contains(&name)
+    }
+}
+
+impl Field {
+    fn offset(&self, btf: &Btf<'_>) -> Result<u32, OffsetsError> {
+        if matches!(self.need, Need::OptionalOn(arch) if arch != std::env::consts::ARCH) {
+            return Ok(ABSENT);
+        }
+        for path in self.paths {
+            match btf.member_offset(path) {
+                Ok(Some(offset)) => return Ok(offset),
+                Ok(None) => {}
+                Err(error) if error.concerns_one_member() && self.need != Need::Required => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.need == Need::Required { Err(OffsetsError::Missing { paths: self.paths }) } else { Ok(ABSENT) }
+    }
+}
+
+#[cfg(test)]
+#[path = "offsets_tests.rs"]
+mod tests;

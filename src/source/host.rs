@@ -1,0 +1,59 @@
+//! What the machine says of itself: name, kernel, load, and what kscope uses of it.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::getpid;
+use rustix::system::uname;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::core::units::printable;
+use crate::model::{Host, Own};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of the programs (`bpf_ktime_get_ns`).
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// Seconds since 1970, UTC.
+pub fn unix_s() -> f64 {
+    nanoseconds(ClockId::Realtime) as f64 / 1e9
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
+    let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
+    let rest = u64::try_from(t.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// The machine as it is now.
+pub fn read_host() -> Host {
+    let names = uname();
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut fields = text.split_whitespace();
+    let load = fields.next().and_then(|f| f.parse().ok()).unwrap_or(0.0);
+    let threads = fields.nth(2).and_then(|f| f.split('/').nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0);
+    Host {
+        name: printable(&names.nodename().to_string_lossy()).into_owned(),
+        kernel: printable(&names.release().to_string_lossy()).into_owned(),
+        cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        load,
+        threads,
+        uptime_s: nanoseconds(ClockId::Boottime) / 1_000_000_000,
+    }
+}
+
+/// What kscope's user space has used so far.
+pub fn read_own(read: Duration) -> Own {
+    let rss_pages = fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    Own {
+        pid: u32::try_from(getpid().as_raw_nonzero().get()).unwrap_or(0),
+        cpu_ns: nanoseconds(ClockId::ProcessCPUTime),
+        rss_bytes: rss_pages * rustix::param::page_size() as u64,
+        read_ns: u64::try_from(read.as_nanos()).unwrap_or(u64::MAX),
+    }
+}

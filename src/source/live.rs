@@ -1,0 +1,171 @@
+//! The running kernel as a source of samples.
+//!
+//! Order matters: the epoch is closed first, threads are read before records (a thread's entry is made before its records),
+//! and what a process left behind is removed only after the sample that said it is gone.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kscope_layout::{Record, RecordKey, lost};
+use syscalls::Sysno;
+
+use super::Source;
+use super::host::{monotonic_ns, read_host, read_own, unix_s};
+use super::procs::Processes;
+use crate::core::ident::ProcessId;
+use crate::kernel::loader::Loaded;
+use crate::model::{Lost, ProcessSample, Sample, record_order};
+use crate::probes::network::probe::read_interfaces;
+use crate::probes::runqueue::probe::read_cpus;
+use crate::probes::syscalls::probe::{read_calls, read_records};
+use crate::probes::time::probe::{ProcessReading, ThreadReader};
+
+/// Reads the maps of attached programs, and procfs for names.
+#[derive(Debug)]
+pub struct Live {
+    kernel: Loaded,
+    threads: ThreadReader,
+    processes: Processes,
+    epoch: u32,
+    /// Processes that the last sample said are gone.
+    gone: Vec<ProcessId>,
+    last_read: Duration,
+}
+
+impl Live {
+    /// A source that reads `kernel`.
+    pub fn new(kernel: Loaded) -> Self {
+        Self {
+            kernel,
+            threads: ThreadReader::default(),
+            processes: Processes::default(),
+            epoch: 0,
+            gone: Vec::new(),
+            last_read: Duration::ZERO,
+        }
+    }
+
+    /// Starts a new epoch of maxima and returns the one that is closed by it.
+    fn close_epoch(&mut self) -> u32 {
+        let closed = self.epoch;
+        self.epoch = self.epoch.wrapping_add(1);
+        if let Some(control) = self.kernel.maps.control.at(0) {
+            // SAFETY: inside the mapping, aligned; the programs read it at the same time.
+            unsafe { (&raw mut (*control).epoch).write_volatile(self.epoch) };
+        }
+        closed
+    }
+
+    /// Removes the records of processes that the last sample reported as gone.
+    fn remove_records(&self, gone: &[ProcessId], records: &[(RecordKey, Record)]) -> io::Result<()> {
+        for id in gone {
+            for (key, _) in records_of(records, *id) {
+                self.kernel.maps.records.remove(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&self) -> Lost {
+        let count = |what: u32| self.kernel.maps.lost.get(what as usize).unwrap_or(0);
+        Lost { threads: count(lost::THREADS), records: count(lost::RECORDS) }
+    }
+
+    /// All processes of a sample, sorted. One that appeared after the threads were read has records but no reading yet: it is
+    /// in the sample all the same, or what its records hold now would be taken for old in the next one.
+    fn processes(
+        &mut self,
+        readings: &HashMap<ProcessId, ProcessReading>,
+        records: &[(RecordKey, Record)],
+        gone: &[ProcessId],
+    ) -> Vec<ProcessSample> {
+        let mut ids: Vec<ProcessId> = readings.keys().copied().collect();
+        ids.extend(records.iter().map(|(key, _)| record_order(*key).0));
+        ids.sort_unstable();
+        ids.dedup();
+        ids.retain(|id| !gone.contains(id));
+        ids.iter().map(|id| self.process(*id, readings.get(id), records_of(records, *id))).collect()
+    }
+
+    fn process(
+        &mut self,
+        id: ProcessId,
+        reading: Option<&ProcessReading>,
+        records: &[(RecordKey, Record)],
+    ) -> ProcessSample {
+        let Some(reading) = reading else { return ProcessSample { id, ..ProcessSample::default() } };
+        let exited = reading.threads == 0;
+        if exited {
+            self.gone.push(id);
+        }
+        ProcessSample {
+            id,
+            parent: reading.parent,
+            ident: self.processes.ident(id, reading, execs(records), exited),
+            threads: reading.threads,
+            exited,
+            time: reading.account.time,
+            traffic: reading.account.traffic,
+            voluntary: reading.account.voluntary,
+            preempted: reading.account.preempted,
+        }
+    }
+}
+
+impl Source for Live {
+    fn sample(&mut self) -> io::Result<Sample> {
+        let begin = Instant::now();
+        self.processes.next_round();
+        let gone = std::mem::take(&mut self.gone);
+        for id in &gone {
+            self.threads.forget(*id);
+            self.processes.forget(*id);
+        }
+        let epoch = self.close_epoch();
+        let (at_ns, unix_s) = (monotonic_ns(), unix_s());
+        let maps = &mut self.kernel.maps;
+        let threads = self.threads.read(&maps.threads, &mut maps.threads_more, at_ns)?;
+        let records = read_records(&mut maps.records)?;
+        let calls = read_calls(&maps.calls, epoch);
+        let cpus = read_cpus(&maps.cpus);
+        self.remove_records(&gone, &records)?;
+        let processes = self.processes(&threads.processes, &records, &gone);
+        let sample = Sample {
+            at_ns,
+            unix_s,
+            epoch,
+            host: read_host(),
+            calls,
+            cpus,
+            records,
+            processes,
+            inflight: threads.inflight,
+            interfaces: read_interfaces(),
+            own: read_own(self.last_read),
+            lost: self.lost(),
+            qualities: self.kernel.qualities,
+            probes: Arc::clone(&self.kernel.probes),
+        };
+        self.last_read = begin.elapsed();
+        Ok(sample)
+    }
+}
+
+/// How often a process called `execve` or `execveat`: after one, it has another name.
+fn execs(records: &[(RecordKey, Record)]) -> u64 {
+    records
+        .iter()
+        .filter(|(key, _)| [Sysno::execve, Sysno::execveat].iter().any(|call| *call as u32 == key.what()))
+        .flat_map(|(_, record)| record.buckets)
+        .map(u64::from)
+        .sum()
+}
+
+/// The records of one process, out of all in the order of samples.
+fn records_of(records: &[(RecordKey, Record)], id: ProcessId) -> &[(RecordKey, Record)] {
+    let from = records.partition_point(|(key, _)| record_order(*key).0 < id);
+    let rest = &records[from..];
+    &rest[..rest.partition_point(|(key, _)| record_order(*key).0 == id)]
+}

@@ -1,0 +1,17 @@
+//! Where samples come from. Live is the running kernel; whatever else there may be (a recording), it yields the same.
+
+mod host;
+mod live;
+mod procs;
+
+use std::io;
+
+pub use live::Live;
+
+use crate::model::Sample;
+
+/// Something that yields samples.
+pub trait Source {
+    /// Reads everything once, as of now.
+    fn sample(&mut self) -> io::Result<Sample>;
+}

@@ -1,0 +1,174 @@
+//! Who processes are: names, command lines, users, parents and cgroups from procfs, read once and kept.
+//!
+//! Everything read here is untrusted and made printable at once. A process that is gone before it could be asked keeps the
+//! name that the kernel noted at its exit.
+//!
+//! Invariant: `Ident`s are shared, not copied: as long as nothing changes, all samples hold the same one.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fs, os::unix::fs::MetadataExt as _};
+
+use crate::core::ident::ProcessId;
+use crate::core::units::{printable, printable_bytes};
+use crate::model::Ident;
+use crate::probes::time::probe::ProcessReading;
+
+/// A process may have changed its name without a sign of it (`prctl`): each is asked again after this many samples.
+const REFRESH_EVERY: u64 = 16;
+
+/// What was asked, and when.
+#[derive(Debug)]
+struct Known {
+    ident: Arc<Ident>,
+    /// Calls of `execve` that the process had made when it was asked.
+    execs: u64,
+}
+
+/// The table of who is who.
+#[derive(Debug, Default)]
+pub struct Processes {
+    known: HashMap<ProcessId, Known>,
+    users: HashMap<u32, String>,
+    round: u64,
+}
+
+impl Processes {
+    /// Begins a new sample.
+    pub const fn next_round(&mut self) {
+        self.round += 1;
+    }
+
+    /// Who the process is. `execs` counts its calls of `execve`: one more, and it is somebody else.
+    pub fn ident(&mut self, id: ProcessId, reading: &ProcessReading, execs: u64, exited: bool) -> Arc<Ident> {
+        let turn = self.round % REFRESH_EVERY == u64::from(id.pid) % REFRESH_EVERY;
+        let known = self.known.get(&id);
+        let fresh = known.is_some_and(|k| k.execs == execs && (!turn || exited));
+        if let (true, Some(known), None) = (fresh, known, reading.last_comm.filter(|_| exited)) {
+            return Arc::clone(&known.ident);
+        }
+        let before = known.map(|k| Arc::clone(&k.ident));
+        let ident = self.ask(id, reading, exited, before.as_deref());
+        // Most refreshes change nothing: then the old one stays shared.
+        let ident = before.filter(|b| **b == ident).unwrap_or_else(|| Arc::new(ident));
+        self.known.insert(id, Known { ident: Arc::clone(&ident), execs });
+        ident
+    }
+
+    /// Drops what is known of a process that is gone.
+    pub fn forget(&mut self, id: ProcessId) {
+        self.known.remove(&id);
+    }
+
+    fn ask(&mut self, id: ProcessId, reading: &ProcessReading, exited: bool, before: Option<&Ident>) -> Ident {
+        let mut ident = if exited { None } else { self.read(id, reading) }
+            .or_else(|| before.cloned())
+            .unwrap_or_else(|| Ident { kthread: reading.kthread, ..Ident::default() });
+        if let Some(comm) = reading.last_comm.filter(|_| exited || ident.comm.is_empty()) {
+            ident.comm = printable_bytes(until_nul(&comm));
+        }
+        if ident.ppid == 0 {
+            ident.ppid = reading.parent.map_or(0, |p| p.pid);
+        }
+        ident
+    }
+
+    /// Reads procfs; `None` if the process is gone, or its pid is somebody else's by now.
+    fn read(&mut self, id: ProcessId, reading: &ProcessReading) -> Option<Ident> {
+        let dir = PathBuf::from(format!("/proc/{}", id.pid));
+        let stat = Stat::parse(&fs::read(dir.join("stat")).ok()?)?;
+        // The kernel shows the start in hundredths of a second (USER_HZ).
+        if stat.start_ticks.abs_diff(reading.start_ns / 10_000_000) > 1 {
+            return None;
+        }
+        let uid = fs::metadata(&dir).map(|m| m.uid()).ok();
+        Some(Ident {
+            comm: stat.comm,
+            cmdline: fs::read(dir.join("cmdline")).map(|bytes| command_line(&bytes)).unwrap_or_default(),
+            user: uid.map(|uid| self.user(uid)).unwrap_or_default(),
+            cgroup: fs::read_to_string(dir.join("cgroup")).map(|text| cgroup_v2(&text)).unwrap_or_default(),
+            ppid: stat.ppid,
+            kthread: reading.kthread,
+        })
+    }
+
+    fn user(&mut self, uid: u32) -> String {
+        let name = || {
+            uzers::get_user_by_uid(uid)
+                .map_or_else(|| uid.to_string(), |user| printable(&user.name().to_string_lossy()).into_owned())
+        };
+        self.users.entry(uid).or_insert_with(name).clone()
+    }
+}
+
+/// The fields of `/proc/PID/stat` that are needed.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    comm: String,
+    ppid: u32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// `comm` may hold anything, parentheses and spaces included: it ends at the last parenthesis.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let open = bytes.iter().position(|&b| b == b'(')?;
+        let close = bytes.iter().rposition(|&b| b == b')')?;
+        let comm = bytes.get(open + 1..close)?;
+        let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
+        let mut fields = rest.split_whitespace();
+        // After the name: state, ppid, …, and the start time as the 20th.
+        let ppid = fields.nth(1)?.parse().ok()?;
+        let start_ticks = fields.nth(17)?.parse().ok()?;
+        Some(Self { comm: printable_bytes(comm), ppid, start_ticks })
+    }
+}
+
+/// The longest command line that is kept: argument lists can be megabytes.
+const MAX_COMMAND_LINE: usize = 4096;
+
+fn command_line(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+    let bytes = &bytes[..end.min(MAX_COMMAND_LINE)];
+    let spaced: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
+    printable_bytes(&spaced)
+}
+
+/// The path in the unified hierarchy.
+fn cgroup_v2(text: &str) -> String {
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(|path| printable(path).into_owned()).unwrap_or_default()
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_hold_anything() {
+        let line = b"12 (a) b (c\n) S 7 12 12 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 8877 1 2";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.ppid, stat.start_ticks), (7, 8877));
+        assert!(stat.comm.starts_with("a) b (c") && !stat.comm.contains('\n'));
+        assert_eq!(Stat::parse(b"12 (a"), None);
+        assert_eq!(Stat::parse(b") ("), None);
+        assert_eq!(Stat::parse(b""), None);
+    }
+
+    #[test]
+    fn command_lines_end_with_their_last_argument() {
+        assert_eq!(command_line(b"sleep\x001000\0\0"), "sleep 1000");
+        assert_eq!(command_line(b""), "");
+        assert!(command_line(&[b'x'; 100_000]).len() <= MAX_COMMAND_LINE);
+    }
+
+    #[test]
+    fn the_cgroup_is_that_of_the_unified_hierarchy() {
+        assert_eq!(cgroup_v2("1:cpu:/a\n0::/system.slice/nginx.service\n"), "/system.slice/nginx.service");
+        assert_eq!(cgroup_v2("1:cpu:/a\n"), "");
+    }
+}
