@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here imports another module of kscope, and nothing here can fail.
 
+pub mod filter;
 pub mod histogram;
 pub mod ident;
 pub mod latency;

@@ -6,7 +6,7 @@
 //! Invariant: programs stay attached exactly as long as [`Loaded`] lives.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -99,7 +99,8 @@ fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfE
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf));
     for (name, value) in offsets.globals() {
-        loader.override_global(name, value, true);
+        // Not every offset is used by a program yet, and the linker drops a global that is not.
+        loader.override_global(name, value, false);
     }
     for (name, value) in &masks {
         loader.override_global(name, value, true);
@@ -135,7 +136,7 @@ fn map_fd(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     let error = |error| LoadError::Map { name, error };
     match ebpf.take_map(name) {
         Some(Map::Array(data) | Map::HashMap(data)) => data.fd().as_fd().try_clone_to_owned().map_err(error),
-        _ => Err(error(std::io::Error::other("it is not in the object"))),
+        _ => Err(error(io::Error::other("it is not in the object"))),
     }
 }
 
@@ -147,7 +148,8 @@ fn find_threads(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
         .try_into()?;
     program.load("task", btf)?;
     let id = program.attach()?;
-    let mut file = program.take_link(id)?.into_file()?;
+    let link = program.take_link(id)?;
+    let mut file = link.into_file().map_err(|e| ProgramError::IOError(io::Error::other(e)))?;
     // It prints nothing; reading to the end is what runs it.
     file.read_to_end(&mut Vec::new()).map_err(ProgramError::IOError)?;
     Ok(())

@@ -11,7 +11,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 /// An array map (`BPF_F_MMAPABLE`) as shared memory.

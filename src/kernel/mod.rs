@@ -1,7 +1,11 @@
-//! What talks to the running kernel: its own description of itself, and the programs kscope loads into it.
+//! What talks to the kernel: BTF and offsets, loading and attaching, reading maps, and saying why something does not work.
 //!
-//! Not here: what the numbers mean (`probes/*/stats.rs`) and how they look (`ui`). Invariant: the kernel is asked by
-//! trying, never by its version number, and every refusal becomes a typed error that says what to do.
+//! Not here: what the numbers mean (`probes`). Invariant: nothing above this module and `probes/*/probe.rs` uses aya.
 
+pub mod advice;
 pub mod btf;
+pub mod loader;
+pub mod maps;
 pub mod offsets;
+pub mod programs;
+pub mod sizing;

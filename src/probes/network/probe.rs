@@ -1,7 +1,6 @@
 //! Reads what the interfaces themselves counted, to hold the bytes of processes against.
 
-use procfs::Current as _;
-use procfs::net::{InterfaceDeviceStatus, dev_status};
+use procfs::net::dev_status;
 
 use super::stats::Interface;
 

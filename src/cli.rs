@@ -1,0 +1,161 @@
+//! The command line: a contract that scripts and tests depend on.
+//!
+//! Exit status: 0 on success, 2 on bad arguments or configuration, 1 on any other failure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// See, live, what the Linux kernel is doing to every process.
+///
+/// System-call latencies, run-queue delays and network bytes of every process, measured by eBPF programs in the kernel.
+/// Without a command it starts the dashboard. It needs root, or CAP_BPF and CAP_PERFMON.
+#[derive(Debug, Parser)]
+#[command(name = "kscope", version, args_conflicts_with_subcommands = true, after_help = "Keys in the dashboard: ? shows them all.")]
+pub struct Cli {
+    /// What to do instead of the dashboard.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of the dashboard.
+    #[command(flatten)]
+    pub dashboard: Dashboard,
+}
+
+/// What to do instead of the dashboard.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure for a while, or while a command runs, print one summary, and exit
+    Report(ReportArgs),
+}
+
+/// Options of the dashboard. What is not given is taken from the configuration.
+#[derive(Debug, Args)]
+pub struct Dashboard {
+    /// Which processes
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Time between two samples, such as 500ms or 2s [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
+    pub interval: Option<Duration>,
+    /// The view to begin with: overview, syscalls, scheduler or network
+    #[arg(long, value_name = "NAME")]
+    pub view: Option<String>,
+    /// Colours: dark, light, monochrome, or a file of that name in the configuration directory
+    #[arg(long, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Read this configuration instead of ~/.config/kscope/config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Write a log of what kscope does to this file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log: Option<PathBuf>,
+}
+
+/// Which processes.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilterArgs {
+    /// Only these process ids, separated by commas
+    #[arg(long, value_name = "PID,PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["comm", "cgroup"])]
+    pub pid: Vec<u32>,
+    /// Only processes whose name matches, such as 'nginx*'
+    #[arg(long, value_name = "GLOB", conflicts_with = "cgroup")]
+    pub comm: Option<String>,
+    /// Only processes in this cgroup or below it, such as /system.slice/nginx.service
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<String>,
+}
+
+/// Options of `kscope report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// How long to measure, such as 5s; with a command: at most so long [default: 5s, or until the command ends]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
+    pub duration: Option<Duration>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write the report to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which processes
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Run this command, and report on it and the processes it starts. Its standard output goes to standard error
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One object; times in ns, sizes in bytes
+    Json,
+    /// One line a distribution
+    Csv,
+}
+
+/// Shortest time between samples: below it, reading would be most of what is measured.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+/// Longest time that makes sense to anybody, and that no clock arithmetic overflows at.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text)?;
+    if time < SHORTEST_INTERVAL { Err("the shortest interval is 100ms".into()) } else { Ok(time) }
+}
+
+/// Reads `500ms`, `2s`, `1.5s`, `3m`, `1h`, or plain seconds.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h, as in 500ms or 2s")),
+    };
+    let value: f64 = number.parse().map_err(|_| "expected a time such as 500ms, 2s or 1m".to_owned())?;
+    let time = Duration::try_from_secs_f64(value * scale).map_err(|_| "that time is out of range".to_owned())?;
+    if time.is_zero() {
+        return Err("the time must be longer than 0".into());
+    }
+    if time > LONGEST { Err("the longest time is 7 days (168h)".into()) } else { Ok(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_time("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse_time("3m"), Ok(Duration::from_secs(180)));
+        assert!(parse_time("3 parsecs").unwrap_err().contains("parsecs"));
+        assert!(parse_interval("10ms").is_err());
+        assert!(parse_time("0s").is_err());
+        assert!(parse_time("9999999999999h").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_time_or_a_sentence(text in ".{0,20}") {
+            if let Err(sentence) = parse_time(&text) {
+                prop_assert!(!sentence.is_empty());
+            }
+        }
+    }
+}
