@@ -72,7 +72,7 @@ pub fn load() -> Result<Loaded, LoadError> {
     let btf = Btf::from_sys_fs()?;
     let sizes = Sizes::of(host_facts());
     let mut ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
-    let maps = open_maps(&mut ebpf, sizes)?;
+    let maps = open_maps(&ebpf, sizes)?;
     // Before anything else is attached: the iterator must be the only one to write the table.
     let found = find_threads(&mut ebpf, &btf);
     let probes: Vec<_> = PROGRAMS.iter().map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).collect();
@@ -114,7 +114,7 @@ fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfE
     loader.load(OBJECT)
 }
 
-fn open_maps(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
+fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
     Ok(Maps {
         threads: shared(ebpf, "THREADS", sizes.thread_slots)?,
         threads_more: Hash::new(map_fd(ebpf, "THREADS_MORE")?),
@@ -126,15 +126,15 @@ fn open_maps(ebpf: &mut Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
     })
 }
 
-fn shared<T: Pod>(ebpf: &mut Ebpf, name: &'static str, len: u32) -> Result<SharedArray<T>, LoadError> {
+fn shared<T: Pod>(ebpf: &Ebpf, name: &'static str, len: u32) -> Result<SharedArray<T>, LoadError> {
     let fd = map_fd(ebpf, name)?;
     SharedArray::map(fd, len as usize).map_err(|error| LoadError::Map { name, error })
 }
 
-/// A descriptor of our own for a map; the programs keep theirs.
-fn map_fd(ebpf: &mut Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
+/// A descriptor of our own for a map. (The original stays: programs are loaded with it later.)
+fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     let error = |error| LoadError::Map { name, error };
-    match ebpf.take_map(name) {
+    match ebpf.map(name) {
         Some(Map::Array(data) | Map::HashMap(data)) => data.fd().as_fd().try_clone_to_owned().map_err(error),
         _ => Err(error(io::Error::other("it is not in the object"))),
     }
