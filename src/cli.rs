@@ -102,7 +102,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest time that makes sense to anybody, and that no clock arithmetic overflows at.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
-fn parse_interval(text: &str) -> Result<Duration, String> {
+/// A time that is long enough to be an interval.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
     let time = parse_time(text)?;
     if time < SHORTEST_INTERVAL { Err("the shortest interval is 100ms".into()) } else { Ok(time) }
 }

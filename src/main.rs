@@ -1,15 +1,25 @@
 //! The kscope program: arguments in, exit status out. What it does is in `run.rs` (the dashboard) and `report.rs`.
 
 mod cli;
+mod config;
+mod failure;
 mod report;
+mod run;
+mod sampler;
+mod terminal;
 
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, FilterArgs};
+use failure::BadInput;
 use kscope::core::filter::Filter;
 use kscope::kernel::advice::LoadError;
 
@@ -30,17 +40,27 @@ fn main() -> ExitCode {
             if let Some(load) = error.downcast_ref::<LoadError>() {
                 eprintln!("        {}", load.advice());
             }
-            ExitCode::FAILURE
+            ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
         }
     }
 }
 
 fn start(cli: &Cli) -> Result<()> {
+    log_to(cli.dashboard.log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     match &cli.command {
         Some(Command::Report(args)) => runtime.block_on(report::run(args, &filter(&args.filter))),
-        None => Ok(()),
+        None => runtime.block_on(run::run(&cli.dashboard, filter(&cli.dashboard.filter))),
     }
+}
+
+/// A log, if one is asked for, goes to a file: standard error is the terminal that the dashboard draws on.
+fn log_to(path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let file = File::create(path).with_context(|| format!("cannot write the log {}", path.display()))?;
+    let filter = EnvFilter::try_from_env("KSCOPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(Mutex::new(file)).init();
+    Ok(())
 }
 
 fn filter(args: &FilterArgs) -> Filter {

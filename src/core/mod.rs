@@ -8,3 +8,4 @@ pub mod ident;
 pub mod latency;
 pub mod quality;
 pub mod units;
+pub mod window;

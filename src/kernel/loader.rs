@@ -60,13 +60,18 @@ pub struct Loaded {
     pub qualities: Qualities,
 }
 
-/// Loads and attaches everything that can be.
-pub fn load() -> Result<Loaded, LoadError> {
+/// Says at once what would make loading fail, as far as that can be known without trying.
+pub fn check() -> Result<(), LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NoPrograms);
     }
     advice::require_capabilities()?;
-    advice::require_host_pids()?;
+    advice::require_host_pids()
+}
+
+/// Loads and attaches everything that can be.
+pub fn load() -> Result<Loaded, LoadError> {
+    check()?;
     raise_memlock_limit();
     let offsets = Offsets::read(Path::new(VMLINUX))?;
     let btf = Btf::from_sys_fs()?;

@@ -1,4 +1,22 @@
-//! What is drawn and how keys act on it: themes and widgets that know nothing of kscope's data.
+//! The dashboard: its state, its keys, the frame around the views, themes and widgets.
+//!
+//! Views of one insight stand with it in `probes/*/view.rs`; here is what they share. Nothing in here reads a clock, a map
+//! or procfs: what is shown comes in as snapshots, what is wanted comes in as keys.
 
+pub mod app;
+pub mod charts;
+pub mod columns;
+pub mod ctx;
+mod frame;
+mod help;
+pub mod history;
+pub mod keys;
+pub mod listing;
+pub mod overlay;
+mod overview;
+pub mod rows;
+pub mod selection;
+pub mod tables;
 pub mod theme;
+pub mod view;
 pub mod widgets;

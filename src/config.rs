@@ -1,0 +1,85 @@
+//! The configuration file: what the dashboard starts with when the command line does not say.
+//!
+//! Invariant: a file that cannot be understood is an error that names the file and the line, never half a configuration.
+
+use std::env;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::cli::parse_interval;
+use crate::failure::BadInput;
+
+/// `config.toml`; every key may be left out.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of a theme.
+    pub theme: Option<String>,
+    /// Name of the first view.
+    pub view: Option<String>,
+    /// Time between samples, such as `"2s"`.
+    #[serde(default, deserialize_with = "interval")]
+    pub interval: Option<Duration>,
+    /// Leave out calls that wait by design, as the key `w` does.
+    #[serde(default)]
+    pub hide_waiting: bool,
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_interval(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Where kscope's files are: `$XDG_CONFIG_HOME/kscope` or `~/.config/kscope`.
+pub fn dir() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CONFIG_HOME").filter(|p| p.is_absolute()).or_else(|| Some(set("HOME")?.join(".config")))?;
+    Some(base.join("kscope"))
+}
+
+/// Reads `file`, which must be there, or the usual file, which need not.
+pub fn read(file: Option<&Path>) -> Result<Config, BadInput> {
+    let path = match file {
+        Some(path) => path.to_path_buf(),
+        None => match dir() {
+            Some(dir) => dir.join("config.toml"),
+            None => return Ok(Config::default()),
+        },
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => parse(&text).map_err(|error| BadInput(format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => Ok(Config::default()),
+        Err(error) => Err(BadInput(format!("cannot read the configuration {}: {error}", path.display()))),
+    }
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_are_read_and_unknown_ones_are_named() {
+        let config = parse("theme = \"light\"\ninterval = \"2s\"\nhide_waiting = true").unwrap();
+        assert_eq!(config.interval, Some(Duration::from_secs(2)));
+        assert_eq!(config.theme.as_deref(), Some("light"));
+        assert!(parse("colour = 1").unwrap_err().contains("colour"));
+        assert!(parse("interval = \"soon\"").unwrap_err().contains("line 1"));
+        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_configuration_or_a_sentence(text in "\\PC{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The terminal: taken over, and given back whatever happens.
+//!
+//! Invariant: after [`Screen`] is dropped, after a panic, and while suspended, the terminal is as it was found.
+
+use std::io::{self, IsTerminal as _, Stdout, stdout};
+use std::panic;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::execute;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+
+/// Name of the thread whose panics are told by the main thread, once the terminal is back.
+pub const SAMPLER: &str = "sampler";
+
+/// True while the terminal is ours.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// What the sampler said when it panicked.
+static SAMPLER_PANIC: OnceLock<String> = OnceLock::new();
+
+/// The terminal as long as it is ours.
+pub struct Screen {
+    /// To draw on.
+    pub terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    /// Takes the terminal over. Fails where there is none.
+    pub fn take() -> io::Result<Self> {
+        if !stdout().is_terminal() || !io::stdin().is_terminal() {
+            return Err(io::Error::other(
+                "the dashboard needs a terminal for its input and output; `kscope report` prints one summary without",
+            ));
+        }
+        give_back_on_panic();
+        enter()?;
+        let terminal = Terminal::new(CrosstermBackend::new(stdout()));
+        terminal.map(|terminal| Self { terminal }).inspect_err(|_| leave())
+    }
+
+    /// Gives the terminal back and stops this process until somebody continues it.
+    pub fn suspend(&mut self) -> io::Result<()> {
+        leave();
+        // Not SIGTSTP: that is caught, to come here.
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        self.resume()
+    }
+
+    /// Takes the terminal over again, and draws everything anew.
+    pub fn resume(&mut self) -> io::Result<()> {
+        enter()?;
+        self.terminal.clear()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+fn enter() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, Hide)
+}
+
+/// Gives the terminal back; harmless if it is not ours. Errors are ignored: it may be gone, and nothing else can be done.
+fn leave() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+fn give_back_on_panic() {
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().name() == Some(SAMPLER) {
+            let _ = SAMPLER_PANIC.set(info.to_string());
+        } else {
+            leave();
+            default(info);
+        }
+    }));
+}
+
+/// What the sampler said when it panicked, if it did.
+pub fn sampler_panic() -> Option<&'static str> {
+    SAMPLER_PANIC.get().map(String::as_str)
+}

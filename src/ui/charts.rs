@@ -1,0 +1,132 @@
+//! Pictures that several views draw from the history: heatmaps with their titles, traffic, the strip of CPUs.
+//!
+//! Not here: the widgets themselves, which know nothing of snapshots.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Sparkline, Widget};
+
+use super::ctx::{Ctx, Group, time};
+use super::history::Tick;
+use super::widgets::heatmap::Heatmap;
+use super::widgets::pane::{note, pane};
+use super::widgets::text::{put, width};
+use crate::core::histogram::Histogram;
+use crate::core::latency::LatencyStats;
+use crate::core::quality::Quality;
+use crate::core::units;
+use crate::probes::runqueue::stats::CpuStats;
+
+/// Rate, median and 99th percentile, as the title of a pane: `412 k/s  p50 1.90 µs  p99 1.24 ms`.
+pub fn summary(ctx: &Ctx<'_>, latency: &LatencyStats, quality: Quality) -> String {
+    if quality == Quality::NotAvailable {
+        return units::DASH.into();
+    }
+    let rate = units::rate(ctx.per_s(latency.count()));
+    let quantile = |q| time(latency.quantile(q));
+    format!("{}{rate}  p50 {}  p99 {}", quality.mark(), quantile(0.5), quantile(0.99))
+}
+
+/// `±4.4 %`: how far quantiles of these values can be off.
+pub fn bound(latency: &LatencyStats) -> String {
+    format!("±{} %", latency.histogram.scale().error_percent())
+}
+
+/// A heatmap of one distribution of each interval, the newest at the right.
+pub fn heatmap(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, pick: impl Fn(&Tick) -> Option<&Histogram>) {
+    let ticks: Vec<&Tick> = ctx.history.last(usize::from(area.width)).collect();
+    let blank = usize::from(area.width).saturating_sub(ticks.len());
+    let empty = Histogram::new(crate::core::histogram::Scale::Three);
+    let mut columns: Vec<Option<&Histogram>> = vec![None; blank];
+    columns.extend(ticks.iter().map(|tick| Some(pick(tick).unwrap_or(&empty))));
+    Heatmap { columns: &columns, seconds_per_column: ctx.snapshot().seconds(), theme: ctx.theme }.render(area, buf);
+}
+
+/// The frame of a pane; draws why there is nothing in it, when its group is not measured, and then returns no room.
+pub fn insight(
+    ctx: &Ctx<'_>,
+    area: Rect,
+    buf: &mut Buffer,
+    (title, value, below): (&str, &str, &str),
+    group: Group,
+) -> Option<Rect> {
+    let trouble = ctx.trouble(group);
+    let value = if trouble.is_some() { units::DASH } else { value };
+    let mut block = pane(title, value, false, ctx.theme);
+    if !below.is_empty() && trouble.is_none() {
+        block = block.title_bottom(Line::styled(format!(" {below} "), ctx.theme.dim).right_aligned());
+    }
+    let inner = block.inner(area);
+    block.render(area, buf);
+    match trouble {
+        Some(sentence) => {
+            note(buf, inner, &sentence, ctx.theme);
+            None
+        }
+        None => Some(inner),
+    }
+}
+
+/// A line of traffic, `▲ sent  84.2 MiB/s`, and below it its course, as high as there is room.
+pub fn traffic(
+    ctx: &Ctx<'_>,
+    area: Rect,
+    buf: &mut Buffer,
+    (label, style): (&str, Style),
+    bytes: impl Fn(&Tick) -> u64,
+) {
+    if area.height == 0 {
+        return;
+    }
+    let now = bytes(ctx.tick) as f64 / ctx.snapshot().seconds();
+    let text = format!("{}{}", ctx.qualities().network.mark(), units::byte_rate(now));
+    put(buf, area.x, area.y, label, area.width, style);
+    let x = area.right().saturating_sub(width(&text));
+    if x > area.x + width(label) {
+        put(buf, x, area.y, &text, width(&text), style);
+    }
+    let chart = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    let series = ctx.history.series(usize::from(area.width), |t| bytes(t) as f64 / t.snapshot.seconds());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes a second fit")]
+    let data: Vec<u64> = series.into_iter().map(|v| v as u64).collect();
+    Sparkline::default().data(data).style(style).render(chart, buf);
+}
+
+/// Where a delay lies between 1 µs (0) and 100 ms (1), on a logarithmic scale.
+pub fn log_share(ns: u64) -> f64 {
+    (((ns.max(1) as f64).log10() - 3.0) / 5.0).clamp(0.0, 1.0)
+}
+
+const LEVELS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+
+/// One cell for the 99th percentile of a CPU, by height and, from the thresholds on, by colour.
+pub fn cpu_cell(ctx: &Ctx<'_>, p99: Option<u64>) -> Span<'static> {
+    let Some(ns) = p99 else { return Span::styled("·", ctx.theme.dim) };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the levels")]
+    let level = (log_share(ns) * 7.0).round() as usize;
+    Span::styled(LEVELS[level.min(7)], ctx.delay_style(ns))
+}
+
+/// The 99th percentiles of all CPUs on one line, `cpu 0 ▁▁▂█ 63`; where there are more than columns, the worst of each.
+pub fn cpu_strip(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
+    let cpus = &ctx.snapshot().cpus;
+    let (Some(first), Some(last)) = (cpus.first(), cpus.last()) else { return };
+    let (begin, end) = (format!("cpu {} ", first.cpu), format!(" {}", last.cpu));
+    let room = usize::from(area.width.saturating_sub(width(&begin) + width(&end)));
+    if room == 0 || area.height == 0 {
+        return;
+    }
+    let each = cpus.len().div_ceil(room).max(1);
+    let worst = |group: &[CpuStats]| group.iter().filter_map(|c| c.delay.quantile(0.99)).max();
+    let mut spans = vec![Span::styled(begin, ctx.theme.dim)];
+    // Few CPUs get wide cells, so that the strip spans the pane.
+    let repeat = (room / cpus.len().div_ceil(each)).clamp(1, 6);
+    for group in cpus.chunks(each) {
+        let cell = cpu_cell(ctx, worst(group));
+        spans.push(Span::styled(cell.content.repeat(repeat), cell.style));
+    }
+    spans.push(Span::styled(end, ctx.theme.dim));
+    Line::from(spans).render(area, buf);
+}

@@ -1,0 +1,366 @@
+//! The columns of every table: title, width, order and look of each, in one list a table.
+//!
+//! Not here: which rows there are (`rows.rs`) or where the table is drawn (the views).
+//!
+//! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
+
+use std::cmp::Ordering;
+
+use ratatui::style::Style;
+use ratatui::text::Span;
+
+use super::ctx::Ctx;
+use super::rows::{CallRow, Digest, ProcessRow, Row};
+use super::tables::TableId;
+use super::widgets::bar::{StackedBar, meter};
+use super::widgets::spark::spark;
+use super::widgets::table::{Cell, Width};
+use crate::core::quality::Quality;
+use crate::core::units::{self, DASH};
+use crate::probes::syscalls::names::name;
+
+/// What rows are sorted by. What is not known is last, whatever the order.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'a> {
+    /// A number.
+    Number(Option<f64>),
+    /// A text.
+    Text(&'a str),
+}
+
+/// A column.
+pub struct Column<R: 'static> {
+    /// Its title.
+    pub title: &'static str,
+    /// Its width.
+    pub width: Width,
+    /// Numbers stand right, texts left.
+    pub right: bool,
+    /// How long it stays when room runs out: 0 stays always, then 1, 2, …
+    pub rank: u8,
+    /// What it sorts by; `None` for pictures.
+    pub key: Option<for<'a> fn(&'a R) -> Key<'a>>,
+    /// What it shows.
+    pub cell: fn(&R, &Ctx<'_>) -> Cell<'static>,
+}
+
+impl<R> Column<R> {
+    const fn number(
+        title: &'static str,
+        width: u16,
+        rank: u8,
+        key: for<'a> fn(&'a R) -> Key<'a>,
+        cell: fn(&R, &Ctx<'_>) -> Cell<'static>,
+    ) -> Self {
+        Self { title, width: Width::Fixed(width), right: true, rank, key: Some(key), cell }
+    }
+
+    const fn text(
+        title: &'static str,
+        width: u16,
+        rank: u8,
+        key: for<'a> fn(&'a R) -> Key<'a>,
+        cell: fn(&R, &Ctx<'_>) -> Cell<'static>,
+    ) -> Self {
+        Self { title, width: Width::Fixed(width), right: false, rank, key: Some(key), cell }
+    }
+
+    const fn picture(title: &'static str, width: u16, rank: u8, cell: fn(&R, &Ctx<'_>) -> Cell<'static>) -> Self {
+        Self { title, width: Width::Fixed(width), right: false, rank, key: None, cell }
+    }
+}
+
+/// Sparklines in tables look back this many intervals.
+const TREND: u16 = 12;
+const WALL: u16 = 20;
+
+const PID: Column<ProcessRow> = Column::number(
+    "PID",
+    7,
+    0,
+    |r| Key::Number(Some(f64::from(r.id.pid))),
+    |r, c| cell(r.id.pid.to_string(), c.theme.dim),
+);
+
+const COMMAND: Column<ProcessRow> = Column {
+    title: "COMMAND",
+    width: Width::Fill(15),
+    right: false,
+    rank: 0,
+    key: Some(|r| Key::Text(&r.ident.comm)),
+    cell: command,
+};
+
+const USER: Column<ProcessRow> = Column::text(
+    "USER",
+    9,
+    7,
+    |r| Key::Text(&r.ident.user),
+    |r, c| cell(r.ident.user.clone(), c.theme.dim),
+);
+
+const ON_CPU: Column<ProcessRow> = Column::number(
+    "on-cpu",
+    7,
+    1,
+    |r| Key::Number(Some(r.time.on_cpu_ns() as f64)),
+    |r, c| measured(c, c.qualities().time, units::percent(c.per_s(r.time.on_cpu_ns()) / 1e9), r.time.on_cpu_ns() == 0),
+);
+
+/// Overview: who is behind it all.
+pub const WHO: &[Column<ProcessRow>] = &[
+    PID,
+    COMMAND,
+    Column::number("calls/s", 9, 3, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
+    Column::number("p99 call", 9, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
+    Column::text("in", 12, 5, |_| Key::Text(""), |r, c| {
+        cell(r.slow_call.map_or_else(String::new, |nr| name(nr).into_owned()), c.theme.dim)
+    }),
+    Column::number("run-queue p99", 13, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
+    ON_CPU,
+    Column::number("tx/s", 9, 4, |r| Key::Number(Some(r.traffic.tx_bytes as f64)), |r, c| {
+        bytes(r.traffic.tx_bytes, c, c.theme.tx)
+    }),
+    Column::number("rx/s", 9, 4, |r| Key::Number(Some(r.traffic.rx_bytes as f64)), |r, c| {
+        bytes(r.traffic.rx_bytes, c, c.theme.rx)
+    }),
+    Column::picture("user kernel wait blocked", WALL, 6, wall),
+];
+
+/// Syscalls: the calls.
+pub const CALLS: &[Column<CallRow>] = &[
+    Column::text("CALL", 18, 0, |r| Key::Number(Some(f64::from(r.nr))), call_name),
+    Column::number("calls/s", 9, 1, |r| count_key(&r.latency), |r, c| call_rate(&r.latency, c)),
+    Column::number("err/s", 8, 4, |r| Key::Number(Some(r.latency.errors as f64)), |r, c| errors(&r.latency, c)),
+    Column::number("p50", 8, 3, |r| ns_key(r.latency.p50), |r, c| call_time(r.latency.p50, c)),
+    Column::number("p90", 8, 6, |r| ns_key(r.latency.p90), |r, c| call_time(r.latency.p90, c)),
+    Column::number("p99", 8, 2, |r| ns_key(r.latency.p99), |r, c| call_time(r.latency.p99, c)),
+    Column::number("p99.9", 8, 7, |r| ns_key(r.latency.p999), |r, c| call_time(r.latency.p999, c)),
+    Column::number("max", 8, 5, |r| ns_key(r.latency.max), |r, c| call_time(r.latency.max, c)),
+    Column::number("time", 7, 2, |r| Key::Number(Some(r.latency.total_ns as f64)), |r, c| part(r.share, c)),
+    Column::picture("", 6, 8, |r, c| cell(meter(r.share, 6), if r.waits { c.theme.dim } else { c.theme.accent })),
+    Column::picture("trend", TREND, 9, |r, c| {
+        trend(c, c.theme.dim, |t| t.call(r.nr).map_or(0.0, |l| l.count() as f64) / t.snapshot.seconds())
+    }),
+];
+
+/// Syscalls: who makes the selected call.
+pub const CALLERS: &[Column<ProcessRow>] = &[
+    PID,
+    COMMAND,
+    Column::number("calls/s", 9, 1, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
+    Column::number("err/s", 8, 4, |r| Key::Number(Some(r.calls.errors as f64)), |r, c| errors(&r.calls, c)),
+    Column::number("p50", 8, 3, |r| ns_key(r.calls.p50), |r, c| call_time(r.calls.p50, c)),
+    Column::number("p90", 8, 6, |r| ns_key(r.calls.p90), |r, c| call_time(r.calls.p90, c)),
+    Column::number("p99", 8, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
+    Column::number("max", 8, 5, |r| ns_key(r.calls.max), |r, c| call_time(r.calls.max, c)),
+    Column::number("time", 7, 2, |r| Key::Number(Some(r.calls.total_ns as f64)), |r, c| part(r.share, c)),
+    USER,
+];
+
+/// Scheduler: who waits for a CPU.
+pub const DELAYED: &[Column<ProcessRow>] = &[
+    PID,
+    COMMAND,
+    Column::number("waits/s", 9, 3, |r| count_key(&r.delay), |r, c| {
+        measured(c, c.qualities().runqueue, plain_rate(c.per_s(r.delay.count)), r.delay.count == 0)
+    }),
+    Column::number("p50", 8, 4, |r| ns_key(r.delay.p50), |r, c| delay(r.delay.p50, c)),
+    Column::number("p99", 8, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
+    Column::number("max", 8, 3, |r| ns_key(r.delay.max), |r, c| delay(r.delay.max, c)),
+    Column::number("waited", 8, 1, |r| Key::Number(Some(r.delay.total_ns as f64)), |r, c| {
+        measured(c, c.qualities().runqueue, units::percent(c.per_s(r.delay.total_ns) / 1e9), r.delay.total_ns == 0)
+    }),
+    Column::picture("share", 8, 6, |r, c| cell(meter(r.share, 8), c.theme.runnable)),
+    ON_CPU,
+    Column::picture("p99 trend", TREND, 7, |r, c| {
+        trend(c, c.theme.runnable, |t| {
+            t.process(r.id).and_then(|p| p.runqueue.quantile(0.99)).map_or(0.0, |ns| ns as f64)
+        })
+    }),
+    Column::picture("user kernel wait blocked", WALL, 8, wall),
+];
+
+/// Network: who moves bytes.
+pub const TALKING: &[Column<ProcessRow>] = &[
+    PID,
+    COMMAND,
+    Column::number("tx/s", 10, 2, |r| Key::Number(Some(r.traffic.tx_bytes as f64)), |r, c| {
+        bytes(r.traffic.tx_bytes, c, c.theme.tx)
+    }),
+    Column::picture("", TREND, 5, |r, c| {
+        trend(c, c.theme.tx, |t| t.process(r.id).map_or(0.0, |p| p.traffic.tx_bytes as f64) / t.snapshot.seconds())
+    }),
+    Column::number("rx/s", 10, 2, |r| Key::Number(Some(r.traffic.rx_bytes as f64)), |r, c| {
+        bytes(r.traffic.rx_bytes, c, c.theme.rx)
+    }),
+    Column::picture("", TREND, 5, |r, c| {
+        trend(c, c.theme.rx, |t| t.process(r.id).map_or(0.0, |p| p.traffic.rx_bytes as f64) / t.snapshot.seconds())
+    }),
+    Column::number("both/s", 10, 1, |r| Key::Number(Some(r.traffic.bytes() as f64)), |r, c| {
+        bytes(r.traffic.bytes(), c, c.theme.text)
+    }),
+    Column::picture("share", 8, 6, |r, c| cell(meter(r.share, 8), c.theme.accent)),
+    Column::number("sends/s", 9, 7, |r| Key::Number(Some(r.traffic.tx_calls as f64)), |r, c| {
+        measured(c, c.qualities().network, plain_rate(c.per_s(r.traffic.tx_calls)), r.traffic.tx_calls == 0)
+    }),
+    Column::number("recvs/s", 9, 7, |r| Key::Number(Some(r.traffic.rx_calls as f64)), |r, c| {
+        measured(c, c.qualities().network, plain_rate(c.per_s(r.traffic.rx_calls)), r.traffic.rx_calls == 0)
+    }),
+    Column { rank: 8, ..USER },
+];
+
+/// The columns of a table of processes.
+pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
+    match id {
+        TableId::Who | TableId::Calls => WHO,
+        TableId::Callers => CALLERS,
+        TableId::Delayed => DELAYED,
+        TableId::Talking => TALKING,
+    }
+}
+
+/// The column a table is first sorted by.
+pub const fn first_sort(id: TableId) -> usize {
+    match id {
+        TableId::Calls => 8,
+        TableId::Callers => 8,
+        TableId::Who | TableId::Delayed | TableId::Talking => 6,
+    }
+}
+
+/// The next column that sorts, after `sort`.
+pub fn next_sort(id: TableId, sort: usize) -> usize {
+    fn next<R>(columns: &[Column<R>], sort: usize) -> usize {
+        let after = (sort + 1..columns.len()).chain(0..columns.len());
+        after.into_iter().find(|&at| columns[at].key.is_some()).unwrap_or(0)
+    }
+    if id == TableId::Calls { next(CALLS, sort) } else { next(of_processes(id), sort) }
+}
+
+/// Whether a column is first sorted with the largest on top: numbers are, texts and pids are not.
+pub fn falls(id: TableId, sort: usize) -> bool {
+    fn falls<R>(columns: &[Column<R>], sort: usize) -> bool {
+        columns.get(sort).is_some_and(|c| c.right && c.title != PID.title)
+    }
+    if id == TableId::Calls { falls(CALLS, sort) } else { falls(of_processes(id), sort) }
+}
+
+/// Sorts rows by a column, the unknown last, equals by identity.
+pub fn sort<R: Row>(rows: &mut [R], columns: &[Column<R>], at: usize, falling: bool) {
+    let Some(key) = columns.get(at).and_then(|c| c.key) else { return };
+    rows.sort_by(|a, b| {
+        a.group().cmp(&b.group()).then_with(|| compare(key(a), key(b), falling)).then_with(|| a.id().cmp(&b.id()))
+    });
+}
+
+fn compare(a: Key<'_>, b: Key<'_>, falling: bool) -> Ordering {
+    let turned = |order: Ordering| if falling { order.reverse() } else { order };
+    match (a, b) {
+        (Key::Number(Some(a)), Key::Number(Some(b))) => turned(a.total_cmp(&b)),
+        (Key::Number(a), Key::Number(b)) => b.is_some().cmp(&a.is_some()),
+        (Key::Text(a), Key::Text(b)) => turned(a.cmp(b)),
+        (Key::Text(_), Key::Number(_)) | (Key::Number(_), Key::Text(_)) => Ordering::Equal,
+    }
+}
+
+const fn ns_key(ns: Option<u64>) -> Key<'static> {
+    match ns {
+        Some(ns) => Key::Number(Some(ns as f64)),
+        None => Key::Number(None),
+    }
+}
+
+const fn count_key(digest: &Digest) -> Key<'static> {
+    Key::Number(Some(digest.count as f64))
+}
+
+/// The name, and the command line where there is room for it.
+fn command(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
+    let (name, cmdline) = (&row.ident.comm, &row.ident.cmdline);
+    let (name, style) = match (row.exited, row.ident.kthread) {
+        (true, _) => (format!("† {name}"), ctx.theme.dim),
+        (false, true) => (format!("[{name}]"), ctx.theme.dim),
+        (false, false) => (name.clone(), ctx.theme.text),
+    };
+    if !ctx.wide || cmdline.is_empty() {
+        return cell(name, style);
+    }
+    Cell::from(vec![Span::styled(format!("{name:<15}  "), style), Span::styled(cmdline.clone(), ctx.theme.dim)])
+}
+
+fn cell(text: impl Into<std::borrow::Cow<'static, str>>, style: Style) -> Cell<'static> {
+    Cell::from(text.into()).with_style(style)
+}
+
+fn call_name(row: &CallRow, ctx: &Ctx<'_>) -> Cell<'static> {
+    let name = name(row.nr).into_owned();
+    if row.waits {
+        Cell::from(vec![Span::styled(name, ctx.theme.dim), Span::styled(" ⋯", ctx.theme.dim)])
+    } else {
+        cell(name, ctx.theme.text)
+    }
+}
+
+/// A number with the mark of its quality; a dash where nothing is measured, dim where it is nothing.
+fn measured(ctx: &Ctx<'_>, quality: Quality, text: String, nothing: bool) -> Cell<'static> {
+    match quality {
+        Quality::NotAvailable => cell(DASH, ctx.theme.dim),
+        _ if nothing => cell(text, ctx.theme.dim),
+        _ => cell(format!("{}{text}", quality.mark()), ctx.theme.text),
+    }
+}
+
+fn call_rate(digest: &Digest, ctx: &Ctx<'_>) -> Cell<'static> {
+    measured(ctx, ctx.qualities().syscalls, plain_rate(ctx.per_s(digest.count)), digest.count == 0)
+}
+
+fn errors(digest: &Digest, ctx: &Ctx<'_>) -> Cell<'static> {
+    let text = plain_rate(ctx.per_s(digest.errors));
+    let mut shown = measured(ctx, ctx.qualities().syscalls, text, digest.errors == 0);
+    if digest.errors > 0 {
+        shown.style = Some(ctx.theme.warn);
+    }
+    shown
+}
+
+fn call_time(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
+    match ns {
+        Some(ns) => cell(units::duration(ns), ctx.theme.text),
+        None => cell(DASH, ctx.theme.dim),
+    }
+}
+
+/// A run-queue delay, coloured by the thresholds that the help states.
+fn delay(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
+    match ns {
+        Some(ns) => cell(units::duration(ns), ctx.delay_style(ns)),
+        None => cell(DASH, ctx.theme.dim),
+    }
+}
+
+fn bytes(bytes: u64, ctx: &Ctx<'_>, style: Style) -> Cell<'static> {
+    let mut shown = measured(ctx, ctx.qualities().network, units::bytes(ctx.per_s(bytes)), bytes == 0);
+    if bytes > 0 {
+        shown.style = Some(style);
+    }
+    shown
+}
+
+fn part(share: f64, ctx: &Ctx<'_>) -> Cell<'static> {
+    cell(units::percent(share), if share == 0.0 { ctx.theme.dim } else { ctx.theme.text })
+}
+
+/// A rate for a column whose title says `/s` already.
+fn plain_rate(per_s: f64) -> String {
+    units::rate(per_s).trim_end_matches("/s").trim_end().to_owned()
+}
+
+fn wall(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
+    Cell::from(StackedBar { parts: &ctx.time_parts(row.time), theme: ctx.theme }.spans(WALL))
+}
+
+fn trend(ctx: &Ctx<'_>, style: Style, number: impl Fn(&super::history::Tick) -> f64) -> Cell<'static> {
+    let wide = usize::from(TREND);
+    cell(spark(ctx.history.last(wide).map(|tick| Some(number(tick))), wide, None), style)
+}

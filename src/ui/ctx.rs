@@ -1,0 +1,171 @@
+//! What a view may look at while it draws: borrowed, complete, and without a clock, a file or a map.
+//!
+//! Not here: how anything is drawn, except the few looks that several views share.
+
+use ratatui::style::Style;
+
+use super::history::{History, Look, Tick};
+use super::rows::{CallRow, ProcessRow};
+use super::selection::RowId;
+use super::tables::TableState;
+use super::theme::Theme;
+use crate::core::quality::Quality;
+use crate::core::units;
+use crate::model::{ProbeState, Qualities, Snapshot};
+use crate::probes::time::stats::TimeSplit;
+
+/// A run-queue delay at or above this is amber, ns.
+pub const DELAY_WARN_NS: u64 = 1_000_000;
+/// A run-queue delay at or above this is red, ns.
+pub const DELAY_BAD_NS: u64 = 10_000_000;
+/// From this width on there is room for command lines.
+const WIDE: u16 = 160;
+
+/// A group of numbers that depends on certain programs in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// System calls.
+    Syscalls,
+    /// Run-queue delays.
+    RunQueue,
+    /// Network bytes.
+    Network,
+}
+
+impl Group {
+    const fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Syscalls => &["sys_enter", "sys_exit"],
+            Self::RunQueue => &["sched_switch", "sched_wakeup", "sched_wakeup_new"],
+            Self::Network => &["sock_send_length", "sock_recv_length"],
+        }
+    }
+
+    const fn subject(self) -> &'static str {
+        match self {
+            Self::Syscalls => "System calls are",
+            Self::RunQueue => "Run-queue delays are",
+            Self::Network => "Network bytes are",
+        }
+    }
+}
+
+/// Everything a view needs.
+pub struct Ctx<'a> {
+    /// The styles.
+    pub theme: &'a Theme,
+    /// The intervals up to the one that is shown.
+    pub history: &'a History,
+    /// The interval that is shown.
+    pub tick: &'a Tick,
+    /// What is looked at.
+    pub look: &'a Look,
+    /// The table that has the keys.
+    pub table: &'a TableState,
+    /// Its rows, when it lists calls.
+    pub calls: &'a [CallRow],
+    /// Its rows, when it lists processes.
+    pub processes: &'a [ProcessRow],
+    /// In Syscalls, the call whose callers are listed.
+    pub callers_of: Option<u32>,
+    /// Sentences on pids of the filter that are not there.
+    pub absent: Vec<String>,
+    /// There is room for command lines.
+    pub wide: bool,
+}
+
+impl<'a> Ctx<'a> {
+    /// True from the width on that has room for command lines.
+    pub const fn is_wide(width: u16) -> bool {
+        width >= WIDE
+    }
+
+    /// The snapshot that is shown.
+    pub fn snapshot(&self) -> &'a Snapshot {
+        &self.tick.snapshot
+    }
+
+    /// What each group of numbers is worth, with the groups whose programs do not run.
+    pub fn qualities(&self) -> Qualities {
+        let mut qualities = self.tick.snapshot.qualities;
+        let off = |group| self.trouble(group).map_or(Quality::Exact, |_| Quality::NotAvailable);
+        qualities.syscalls = qualities.syscalls.worst(off(Group::Syscalls));
+        qualities.runqueue = qualities.runqueue.worst(off(Group::RunQueue));
+        qualities.network = qualities.network.worst(off(Group::Network));
+        qualities
+    }
+
+    /// Why a group is not measured and what to do about it; `None` when it is measured.
+    pub fn trouble(&self, group: Group) -> Option<String> {
+        let snapshot = self.snapshot();
+        let mut sentences: Vec<String> = Vec::new();
+        for probe in snapshot.probes.iter().filter(|p| group.programs().contains(&p.name)) {
+            if let ProbeState::Failed { reason, advice } = &probe.state {
+                for sentence in [reason, advice] {
+                    if !sentence.is_empty() && !sentences.contains(sentence) {
+                        sentences.push(sentence.clone());
+                    }
+                }
+            }
+        }
+        let quality = match group {
+            Group::Syscalls => snapshot.qualities.syscalls,
+            Group::RunQueue => snapshot.qualities.runqueue,
+            Group::Network => snapshot.qualities.network,
+        };
+        match (sentences.is_empty(), quality) {
+            (false, _) => Some(sentences.join(" ")),
+            (true, Quality::NotAvailable) => Some(format!("{} not measured here.", group.subject())),
+            (true, _) => None,
+        }
+    }
+
+    /// A count of the interval as a rate.
+    pub fn per_s(&self, count: u64) -> f64 {
+        count as f64 / self.tick.snapshot.seconds()
+    }
+
+    /// Why a table of processes is empty.
+    pub fn nobody(&self, what: &str) -> String {
+        if !self.absent.is_empty() {
+            self.absent.join(" ")
+        } else if !self.table.text.is_empty() {
+            format!("No row contains “{}”. Esc shows all rows.", units::printable(&self.table.text))
+        } else if self.look.filter.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{what} (filter: {}; Esc clears it)", self.look.filter)
+        }
+    }
+
+    /// The selected row.
+    pub fn selected(&self) -> Option<RowId> {
+        let at = self.table.cursor.index();
+        let call = self.calls.get(at).map(|r| RowId::Call(r.nr));
+        call.or_else(|| self.processes.get(at).map(|r| RowId::Process(r.id)))
+    }
+
+    /// The style of a run-queue delay, by the thresholds that the help states.
+    pub const fn delay_style(&self, ns: u64) -> Style {
+        match ns {
+            DELAY_BAD_NS.. => self.theme.bad,
+            DELAY_WARN_NS.. => self.theme.warn,
+            _ => self.theme.text,
+        }
+    }
+
+    /// The parts of a bar of thread time; the characters serve where there is no colour.
+    pub const fn time_parts(&self, time: TimeSplit) -> [(f64, Style, char); 4] {
+        [
+            (time.user_ns as f64, self.theme.user, '█'),
+            (time.kernel_ns as f64, self.theme.kernel, '▓'),
+            (time.runnable_ns as f64, self.theme.runnable, '▒'),
+            (time.blocked_ns as f64, self.theme.blocked, '░'),
+        ]
+    }
+}
+
+/// A latency, or a dash.
+pub fn time(ns: Option<u64>) -> String {
+    ns.map_or_else(|| units::DASH.to_owned(), units::duration)
+}

@@ -1,0 +1,268 @@
+//! The screen around the views.
+//!
+//! ```text
+//!  kscope  web-03 · 6.18.44 · 64 cpu        ● live 1 s · 14:02:31        load 38.2 · cost 0.4 % · lost 0     header
+//!  1 Overview  2 Syscalls  3 Scheduler  4 Network                                           filter  none     tabs
+//!  …                                                                                                         the view
+//!  Enter process  p pid  / rows  s sort  space pause  t theme  ? help  q quit                                footer
+//! ```
+//!
+//! Not here: what a view shows. Invariant: every size is drawn; what has no room is left out by rank, never squeezed.
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::app::{App, seconds_ns};
+use super::ctx::Ctx;
+use super::keys::{self, Action};
+use super::overlay::Overlay;
+use super::view::View;
+use super::widgets::pane::note;
+use super::widgets::prompt::PromptLine;
+use super::widgets::text::{put, width};
+use super::{help, overview};
+use crate::core::units;
+use crate::model::Snapshot;
+use crate::probes::{network, runqueue, syscalls};
+
+/// The smallest screen that shows anything.
+const SMALLEST: (u16, u16) = (20, 5);
+/// From these heights on there is a footer, and tabs.
+const FOOTER_FROM: u16 = 8;
+const TABS_FROM: u16 = 7;
+/// Own use of a CPU from which on the header warns, as a share of one.
+const COST_WARN: f64 = 0.05;
+
+/// Draws everything.
+pub fn draw(app: &App, frame: &mut Frame<'_>) {
+    let area = frame.area();
+    let buf = frame.buffer_mut();
+    buf.set_style(area, app.theme.text);
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        return note(buf, area, "kscope needs 20x5", &app.theme);
+    }
+    let row = |y: u16| Rect { y, height: 1, ..area };
+    let mut body = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    header(app, row(area.y), buf);
+    if area.height >= TABS_FROM {
+        tabs(app, row(body.y), buf);
+        (body.y, body.height) = (body.y + 1, body.height - 1);
+    }
+    let says = app.message.is_some() || matches!(app.overlay, Some(Overlay::Prompt(..)));
+    if says || area.height >= FOOTER_FROM {
+        body.height -= 1;
+        footer(app, row(body.bottom()), buf);
+    }
+    view(app, body, buf);
+    if let Some(Overlay::Help(scroll)) = app.overlay {
+        help::draw(app, scroll, body, buf);
+    }
+}
+
+fn view(app: &App, area: Rect, buf: &mut Buffer) {
+    let history = app.history();
+    let Some(tick) = history.latest() else {
+        let wait = units::duration(seconds_ns(app.interval.as_secs_f64()));
+        return note(buf, area, &format!("measuring… first numbers in {wait}"), &app.theme);
+    };
+    let ctx = Ctx {
+        theme: &app.theme,
+        history,
+        tick,
+        look: &app.look,
+        table: app.tables.of(app.table()),
+        calls: &app.calls,
+        processes: &app.processes,
+        callers_of: app.callers_of,
+        absent: app.absent(),
+        wide: Ctx::is_wide(area.width),
+    };
+    match app.view {
+        View::Overview => overview::draw(&ctx, area, buf),
+        View::Syscalls => syscalls::view::draw(&ctx, area, buf),
+        View::Scheduler => runqueue::view::draw(&ctx, area, buf),
+        View::Network => network::view::draw(&ctx, area, buf),
+    }
+}
+
+/// A piece of a line; the highest rank is left out first, rank 0 never.
+struct Piece {
+    text: String,
+    style: Style,
+    rank: u8,
+}
+
+fn piece(text: impl Into<String>, style: Style, rank: u8) -> Piece {
+    Piece { text: text.into(), style, rank }
+}
+
+/// Puts groups of pieces at the left, in the middle and at the right of a line.
+fn spread(mut groups: [Vec<Piece>; 3], area: Rect, separator: Style, buf: &mut Buffer) {
+    let wide = |group: &[Piece]| {
+        let texts: u16 = group.iter().map(|p| width(&p.text)).sum();
+        texts + 3 * u16::try_from(group.len().saturating_sub(1)).unwrap_or(0)
+    };
+    let needs = |groups: &[Vec<Piece>; 3]| {
+        let used: Vec<u16> = groups.iter().map(|g| wide(g)).filter(|w| *w > 0).collect();
+        used.iter().sum::<u16>() + 2 * u16::try_from(used.len().saturating_sub(1)).unwrap_or(0) + 2
+    };
+    while needs(&groups) > area.width {
+        let all = groups.iter().flatten().map(|p| p.rank);
+        let Some(worst) = all.max().filter(|rank| *rank > 0) else { break };
+        for group in &mut groups {
+            group.retain(|p| p.rank != worst);
+        }
+    }
+    let [left, middle, right] = &groups;
+    let (left_end, right_start) = (area.x + 1 + wide(left), area.right().saturating_sub(1 + wide(right)));
+    let centred = area.x + area.width.saturating_sub(wide(middle)) / 2;
+    let gap = if wide(left) > 0 { 2 } else { 0 };
+    let middle_start = centred.min(right_start.saturating_sub(2 + wide(middle))).max(left_end + gap);
+    for (group, start) in [(left, area.x + 1), (middle, middle_start), (right, right_start.max(area.x + 1))] {
+        let mut x = start;
+        for (at, piece) in group.iter().enumerate() {
+            if at > 0 {
+                x += put(buf, x, area.y, " · ", area.right().saturating_sub(x), separator);
+            }
+            x += put(buf, x, area.y, &piece.text, area.right().saturating_sub(x), piece.style);
+        }
+    }
+}
+
+fn header(app: &App, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let state = match app.frozen_for() {
+        Some(old) => piece(format!("■ paused {} old", units::age(seconds_ns(old))), theme.warn, 0),
+        None => piece(format!("● live {}", interval_text(app)), theme.good, 0),
+    };
+    let Some(tick) = app.history().latest() else {
+        return spread([vec![piece("kscope", theme.title, 0)], vec![state], vec![]], area, theme.dim, buf);
+    };
+    let snapshot = tick.snapshot.as_ref();
+    let host = &snapshot.host;
+    let left = vec![
+        piece("kscope", theme.title, 3),
+        piece(units::printable(&host.name).into_owned(), theme.text, 4),
+        piece(units::printable(&host.kernel).into_owned(), theme.dim, 6),
+        piece(format!("{} cpu", host.cpus), theme.dim, 8),
+        piece(format!("up {}", units::age(host.uptime_s.saturating_mul(1_000_000_000))), theme.dim, 9),
+    ];
+    let middle = vec![state, piece(clock(snapshot.unix_s, app.utc_offset_s), theme.text, 1)];
+    let (cost, lost) = own(app, snapshot);
+    let right = vec![
+        piece(format!("load {:.1}", host.load), theme.text, 5),
+        piece(format!("{} processes", snapshot.processes.len()), theme.dim, 7),
+        cost,
+        lost,
+    ];
+    spread([left, middle, right], area, theme.dim, buf);
+}
+
+/// What kscope itself costs and loses.
+fn own(app: &App, snapshot: &Snapshot) -> (Piece, Piece) {
+    let theme = &app.theme;
+    let cost = snapshot.own.cpu_ns as f64 / snapshot.interval_ns.max(1) as f64;
+    let cost_style = if cost >= COST_WARN { theme.warn } else { theme.dim };
+    let lost = snapshot.lost_ever.threads + snapshot.lost_ever.records;
+    let lost_style = if lost > 0 { theme.bad } else { theme.dim };
+    (
+        piece(format!("cost {}", units::percent(cost)), cost_style, 2),
+        piece(format!("lost {}", units::count(lost)), lost_style, if lost > 0 { 0 } else { 2 }),
+    )
+}
+
+fn interval_text(app: &App) -> String {
+    let text = format!("{:.1}", app.interval.as_secs_f64());
+    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Time of day, from seconds since 1970 and the offset from UTC.
+fn clock(unix_s: f64, utc_offset_s: i32) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "a float that is too large saturates")]
+    let seconds = ((unix_s as i64).saturating_add(i64::from(utc_offset_s))).rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let mut right: Vec<Span<'_>> = Vec::new();
+    let text = &app.tables.of(app.table()).text;
+    if !text.is_empty() {
+        right.push(Span::styled(format!("rows “{}”  ", units::printable(text)), theme.accent));
+    }
+    let filter = app.look.filter.to_string();
+    right.push(Span::styled("filter ", theme.dim));
+    right.push(Span::styled(filter, if app.look.filter.is_empty() { theme.dim } else { theme.accent }));
+    let right = Line::from(right);
+    let full: u16 = View::ALL.iter().map(|v| width(v.title()) + 5).sum();
+    let need = u16::try_from(right.width()).unwrap_or(u16::MAX).saturating_add(2);
+    let all_titles = full.saturating_add(need) <= area.width;
+    let mut x = area.x + 1;
+    for view in View::ALL {
+        let active = view == app.view;
+        let title = if all_titles || active { format!(" {} {} ", view.index() + 1, view.title()) } else { format!(" {} ", view.index() + 1) };
+        let style = if active { theme.header } else { theme.dim };
+        x += put(buf, x, area.y, &title, area.right().saturating_sub(x), style) + 1;
+    }
+    // The filter must be seen: it may cover tabs, never the other way round.
+    let start = area.right().saturating_sub(need).max(area.x);
+    let place = Rect { x: start + 1, width: area.right() - start - 1, ..area };
+    if start < x {
+        buf.set_style(place, theme.text);
+        put(buf, start, area.y, &" ".repeat(usize::from(need)), need, theme.text);
+    }
+    right.render(place, buf);
+}
+
+fn footer(app: &App, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let room = |x: u16| area.right().saturating_sub(x);
+    if let Some(Overlay::Prompt(_, prompt)) = &app.overlay {
+        let line = Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area };
+        return PromptLine { prompt, theme }.render(line, buf);
+    }
+    if let Some(message) = &app.message {
+        let style = if message.bad { theme.warn } else { theme.dim };
+        put(buf, area.x + 1, area.y, &message.text, room(area.x + 2), style);
+        return;
+    }
+    let words: Vec<(&str, &str)> = keys::of(app.view)
+        .filter_map(|key| {
+            let in_callers = app.callers_of.is_some() && key.action == Action::Enter;
+            key.footer.map(|word| (key.label, if in_callers { "process" } else { word }))
+        })
+        .collect();
+    // The way out and the help stay whatever the width.
+    let last = words.len().saturating_sub(2);
+    let wide = |(label, word): (&str, &str)| width(label) + width(word) + 3;
+    let mut left = area.width.saturating_sub(words[last..].iter().map(|w| wide(*w)).sum());
+    let mut x = area.x + 1;
+    for (at, (label, word)) in words.iter().copied().enumerate() {
+        if at < last {
+            if wide((label, word)) >= left {
+                left = 0;
+                continue;
+            }
+            left -= wide((label, word));
+        }
+        x += put(buf, x, area.y, label, room(x), theme.key) + 1;
+        x += put(buf, x, area.y, word, room(x), theme.dim) + 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_turns_round_at_midnight_and_before_1970() {
+        assert_eq!(clock(1_772_373_751.9, 0), "14:02:31");
+        assert_eq!(clock(1_772_373_751.0, 3600 * 10), "00:02:31");
+        assert_eq!(clock(-1.0, 0), "23:59:59");
+        assert_eq!(clock(f64::NAN, 0), "00:00:00");
+    }
+}

@@ -1,0 +1,399 @@
+//! The one list of keys. What a key does, the footer, the help page and the table of the README all come from it.
+//!
+//! Not here: what an action does to the state; that is `ui::app`. Keys of prompts are those of every line editor.
+//!
+//! Invariant: in each view a key means one thing.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::view::View;
+
+/// Everything a key can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Show a view.
+    Show(View),
+    /// Show the next view.
+    NextView,
+    /// Show the view before.
+    PreviousView,
+    /// Move the selection.
+    Move(Motion),
+    /// Go into the selected row.
+    Enter,
+    /// Undo the last narrowing: overlay, drill-down, row text, filter.
+    Back,
+    /// Ask for pids to filter by.
+    FilterPids,
+    /// Ask for a text that rows must contain.
+    FilterRows,
+    /// Sort by the next column.
+    NextSort,
+    /// Turn the order round.
+    Reverse,
+    /// Freeze what is shown, or go on.
+    Pause,
+    /// Measure over longer intervals.
+    Slower,
+    /// Measure over shorter intervals.
+    Faster,
+    /// Show or hide calls that wait by design.
+    Waiting,
+    /// The next theme.
+    NextTheme,
+    /// Show or hide the help.
+    Help,
+    /// Stop the program.
+    Quit,
+    /// Hand the terminal back to the shell until `fg`.
+    Suspend,
+}
+
+/// A step of the selection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// One row up.
+    Up,
+    /// One row down.
+    Down,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// The first row, and stay with whatever is first.
+    First,
+    /// The last row.
+    Last,
+}
+
+/// A line of the list: keys that ask for one thing.
+pub struct Key {
+    /// The keys.
+    chords: &'static [(KeyCode, KeyModifiers)],
+    /// How they are written.
+    pub label: &'static str,
+    /// The views in which they apply.
+    pub views: &'static [View],
+    /// What they ask for.
+    pub action: Action,
+    /// One line of help.
+    pub help: &'static str,
+    /// A word for the footer; none for keys that hands know.
+    pub footer: Option<&'static str>,
+}
+
+const ALL: &[View] = &View::ALL;
+const TABLES: &[View] = &[View::Overview, View::Scheduler, View::Network];
+const CALLS: &[View] = &[View::Overview, View::Syscalls];
+
+const fn key(code: KeyCode) -> (KeyCode, KeyModifiers) {
+    (code, KeyModifiers::NONE)
+}
+
+const fn char(c: char) -> (KeyCode, KeyModifiers) {
+    (KeyCode::Char(c), KeyModifiers::NONE)
+}
+
+const fn ctrl(c: char) -> (KeyCode, KeyModifiers) {
+    (KeyCode::Char(c), KeyModifiers::CONTROL)
+}
+
+/// The list, in the order of the footer.
+pub const KEYS: &[Key] = &[
+    Key {
+        chords: &[key(KeyCode::Enter)],
+        label: "Enter",
+        views: &[View::Syscalls],
+        action: Action::Enter,
+        help: "show the processes that make the selected call; then filter by the selected process",
+        footer: Some("callers"),
+    },
+    Key {
+        chords: &[key(KeyCode::Enter)],
+        label: "Enter",
+        views: TABLES,
+        action: Action::Enter,
+        help: "filter by the selected process",
+        footer: Some("process"),
+    },
+    Key {
+        chords: &[key(KeyCode::Esc)],
+        label: "Esc",
+        views: ALL,
+        action: Action::Back,
+        help: "undo the last narrowing: help, callers, row text, then the filter",
+        footer: None,
+    },
+    Key {
+        chords: &[char('p')],
+        label: "p",
+        views: ALL,
+        action: Action::FilterPids,
+        help: "filter every view by pid, several by comma",
+        footer: Some("pid"),
+    },
+    Key {
+        chords: &[char('/')],
+        label: "/",
+        views: ALL,
+        action: Action::FilterRows,
+        help: "show only rows that contain a text",
+        footer: Some("rows"),
+    },
+    Key {
+        chords: &[char('s')],
+        label: "s",
+        views: ALL,
+        action: Action::NextSort,
+        help: "sort by the next column",
+        footer: Some("sort"),
+    },
+    Key {
+        chords: &[char('r')],
+        label: "r",
+        views: ALL,
+        action: Action::Reverse,
+        help: "reverse the order",
+        footer: None,
+    },
+    Key {
+        chords: &[char('w')],
+        label: "w",
+        views: CALLS,
+        action: Action::Waiting,
+        help: "show or hide calls that wait by design (epoll_wait, futex, nanosleep, poll, …)",
+        footer: Some("waiting"),
+    },
+    Key {
+        chords: &[char(' ')],
+        label: "space",
+        views: ALL,
+        action: Action::Pause,
+        help: "freeze what is shown, or go on; measuring continues",
+        footer: Some("pause"),
+    },
+    Key {
+        chords: &[char('+'), char('=')],
+        label: "+",
+        views: ALL,
+        action: Action::Slower,
+        help: "a longer interval (0.1, 0.2, 0.5, 1, 2, 5, 10 s)",
+        footer: None,
+    },
+    Key {
+        chords: &[char('-'), char('_')],
+        label: "-",
+        views: ALL,
+        action: Action::Faster,
+        help: "a shorter interval",
+        footer: None,
+    },
+    Key {
+        chords: &[char('t')],
+        label: "t",
+        views: ALL,
+        action: Action::NextTheme,
+        help: "the next theme",
+        footer: Some("theme"),
+    },
+    Key {
+        chords: &[char('?'), key(KeyCode::F(1))],
+        label: "?",
+        views: ALL,
+        action: Action::Help,
+        help: "this help",
+        footer: Some("help"),
+    },
+    Key {
+        chords: &[char('q'), ctrl('c')],
+        label: "q",
+        views: ALL,
+        action: Action::Quit,
+        help: "quit; Ctrl-C too",
+        footer: Some("quit"),
+    },
+    Key {
+        chords: &[char('1')],
+        label: "1",
+        views: ALL,
+        action: Action::Show(View::Overview),
+        help: "Overview: the three insights side by side, and who is behind them",
+        footer: None,
+    },
+    Key {
+        chords: &[char('2')],
+        label: "2",
+        views: ALL,
+        action: Action::Show(View::Syscalls),
+        help: "Syscalls: rate, errors and latency of each system call",
+        footer: None,
+    },
+    Key {
+        chords: &[char('3')],
+        label: "3",
+        views: ALL,
+        action: Action::Show(View::Scheduler),
+        help: "Scheduler: how long threads waited for a CPU",
+        footer: None,
+    },
+    Key {
+        chords: &[char('4')],
+        label: "4",
+        views: ALL,
+        action: Action::Show(View::Network),
+        help: "Network: bytes of each process, against the interfaces",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::Tab)],
+        label: "Tab",
+        views: ALL,
+        action: Action::NextView,
+        help: "the next view; Shift-Tab the one before",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::BackTab)],
+        label: "Shift-Tab",
+        views: ALL,
+        action: Action::PreviousView,
+        help: "the view before",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::Up), char('k')],
+        label: "↑ k",
+        views: ALL,
+        action: Action::Move(Motion::Up),
+        help: "the row above",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::Down), char('j')],
+        label: "↓ j",
+        views: ALL,
+        action: Action::Move(Motion::Down),
+        help: "the row below",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::PageUp)],
+        label: "PgUp",
+        views: ALL,
+        action: Action::Move(Motion::PageUp),
+        help: "a page up",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::PageDown)],
+        label: "PgDn",
+        views: ALL,
+        action: Action::Move(Motion::PageDown),
+        help: "a page down",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::Home)],
+        label: "Home",
+        views: ALL,
+        action: Action::Move(Motion::First),
+        help: "the first row, whichever that becomes",
+        footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::End)],
+        label: "End",
+        views: ALL,
+        action: Action::Move(Motion::Last),
+        help: "the last row",
+        footer: None,
+    },
+    Key {
+        chords: &[ctrl('z')],
+        label: "Ctrl-Z",
+        views: ALL,
+        action: Action::Suspend,
+        help: "back to the shell; fg returns",
+        footer: None,
+    },
+];
+
+/// What a key asks for in a view, if anything.
+pub fn action(view: View, event: KeyEvent) -> Option<Action> {
+    // Shift is part of the character it made; terminals disagree on whether they report it.
+    let modifiers = event.modifiers & (KeyModifiers::CONTROL | KeyModifiers::ALT);
+    KEYS.iter()
+        .filter(|k| k.views.contains(&view))
+        .find(|k| k.chords.contains(&(event.code, modifiers)))
+        .map(|k| k.action)
+}
+
+/// The keys of a view, without those of the other views.
+pub fn of(view: View) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |k| k.views.contains(&view))
+}
+
+/// How a key that means nothing is called in the message that says so; never a control character.
+pub fn name_of(event: KeyEvent) -> String {
+    let base = match event.code {
+        KeyCode::Char(c) => c.escape_debug().to_string(),
+        code => code.to_string(),
+    };
+    if event.modifiers.contains(KeyModifiers::CONTROL) { format!("Ctrl-{}", base.to_uppercase()) } else { base }
+}
+
+/// The list as a table for the README.
+pub fn markdown() -> String {
+    let mut table = String::from("| Key | Does |\n|---|---|\n");
+    for key in KEYS {
+        let views = if key.views.len() == View::ALL.len() {
+            String::new()
+        } else {
+            format!(" ({})", key.views.iter().map(|v| v.title()).collect::<Vec<_>>().join(", "))
+        };
+        table += &format!("| `{}` | {}{views} |\n", key.label, key.help);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_each_view_a_key_means_one_thing() {
+        for view in View::ALL {
+            let mut seen = Vec::new();
+            for chord in of(view).flat_map(|k| k.chords) {
+                assert!(!seen.contains(&chord), "{chord:?} is twice in {}", view.title());
+                seen.push(chord);
+            }
+        }
+    }
+
+    #[test]
+    fn each_view_has_its_number() {
+        for view in View::ALL {
+            let digit = char::from_digit(u32::try_from(view.index()).unwrap() + 1, 10).unwrap();
+            let event = KeyEvent::new(KeyCode::Char(digit), KeyModifiers::NONE);
+            assert_eq!(action(View::Overview, event), Some(Action::Show(view)));
+        }
+    }
+
+    #[test]
+    fn shift_does_not_hide_a_character_and_control_makes_another_key() {
+        let with = |c, m| action(View::Overview, KeyEvent::new(KeyCode::Char(c), m));
+        assert_eq!(with('?', KeyModifiers::SHIFT), Some(Action::Help));
+        assert_eq!(with('c', KeyModifiers::CONTROL), Some(Action::Quit));
+        assert_eq!(with('c', KeyModifiers::NONE), None);
+        assert_eq!(with('q', KeyModifiers::ALT), None);
+    }
+
+    #[test]
+    fn the_readme_has_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        if let Ok(readme) = std::fs::read_to_string(path) {
+            assert!(readme.contains(&markdown()), "README.md needs this table of keys:\n{}", markdown());
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Draws the table that has the keys: its rows in its columns, framed, with the place of the cursor below.
+//!
+//! Not here: what the columns are (`columns.rs`) or how a table is laid out (`widgets::table`).
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Widget};
+
+use super::columns;
+use super::ctx::Ctx;
+use super::rows::Row;
+use super::widgets::pane::note;
+use super::widgets::table::{Column, Table, visible_offset};
+
+/// Below these a frame costs more than it gives.
+const FRAMED_WIDTH: u16 = 60;
+const FRAMED_HEIGHT: u16 = 6;
+
+/// Draws `rows` in `area`, framed by `block` where there is room, or the sentence `empty` where there is no row.
+pub fn draw<R: Row>(
+    ctx: &Ctx<'_>,
+    area: Rect,
+    buf: &mut Buffer,
+    block: Block<'_>,
+    (columns, rows, empty): (&[columns::Column<R>], &[R], &str),
+) {
+    let inner = if area.width >= FRAMED_WIDTH && area.height >= FRAMED_HEIGHT {
+        let place = if rows.is_empty() { 0 } else { ctx.table.cursor.index() + 1 };
+        let below = Line::styled(format!(" {place}/{} ", rows.len()), ctx.theme.dim).right_aligned();
+        let block = block.title_bottom(below);
+        let inner = block.inner(area);
+        block.render(area, buf);
+        inner
+    } else {
+        area
+    };
+    if rows.is_empty() {
+        return note(buf, inner, empty, ctx.theme);
+    }
+    let table = ctx.table;
+    let heads: Vec<Column<'_>> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| Column {
+            title: column.title,
+            width: column.width,
+            right: column.right,
+            // What rows are sorted by is never given up.
+            priority: if at == table.sort { 0 } else { column.rank },
+            sorted: (at == table.sort).then_some(table.falling),
+        })
+        .collect();
+    let page = usize::from(inner.height.saturating_sub(1));
+    let selected = table.cursor.index();
+    let offset = visible_offset(selected, table.cursor.offset.get(), page, rows.len());
+    table.cursor.offset.set(offset);
+    table.cursor.page.set(page);
+    let cells = |at: usize| columns.iter().map(|column| (column.cell)(&rows[at], ctx)).collect();
+    let theme = ctx.theme;
+    Table { columns: &heads, rows: &cells, len: rows.len(), selected: Some(selected), offset, theme, focused: true }
+        .render(inner, buf);
+}

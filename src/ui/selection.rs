@@ -1,0 +1,108 @@
+//! Which row of a table is selected. The selection is an identity: when rows move, it moves with its row.
+//!
+//! Not here: how rows are ordered or drawn.
+//!
+//! Invariant: `index` points at a row whenever there is one.
+
+use std::cell::Cell;
+
+use super::keys::Motion;
+use crate::core::ident::ProcessId;
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowId {
+    /// A system call, by number.
+    Call(u32),
+    /// A process.
+    Process(ProcessId),
+}
+
+/// The cursor of a table.
+#[derive(Clone, Debug, Default)]
+pub struct Cursor {
+    /// The row it holds on to; `None` stays with whatever row is first.
+    held: Option<RowId>,
+    index: usize,
+    /// First visible row, as last drawn; drawing alone knows how many rows fit.
+    pub offset: Cell<usize>,
+    /// Rows that fit, as last drawn.
+    pub page: Cell<usize>,
+}
+
+impl Cursor {
+    /// Where it is.
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Finds its row again after the rows changed. A row that is gone leaves the cursor in its place, and may come back.
+    pub fn settle(&mut self, rows: &[RowId]) {
+        let found = self.held.and_then(|id| rows.iter().position(|row| *row == id));
+        let stay = if self.held.is_none() { 0 } else { self.index };
+        self.index = found.unwrap_or(stay).min(rows.len().saturating_sub(1));
+    }
+
+    /// Moves, and holds on to the row it comes to.
+    pub fn go(&mut self, motion: Motion, rows: &[RowId]) {
+        let last = rows.len().saturating_sub(1);
+        let page = self.page.get().saturating_sub(1).max(1);
+        self.index = match motion {
+            Motion::Up => self.index.saturating_sub(1),
+            Motion::Down => self.index.saturating_add(1),
+            Motion::PageUp => self.index.saturating_sub(page),
+            Motion::PageDown => self.index.saturating_add(page),
+            Motion::First => 0,
+            Motion::Last => last,
+        }
+        .min(last);
+        self.held = if motion == Motion::First { None } else { rows.get(self.index).copied() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: RowId = RowId::Call(1);
+    const B: RowId = RowId::Call(2);
+    const C: RowId = RowId::Call(3);
+
+    #[test]
+    fn the_selection_goes_with_its_row() {
+        let mut cursor = Cursor::default();
+        cursor.go(Motion::Down, &[A, B, C]);
+        assert_eq!(cursor.index(), 1);
+        cursor.settle(&[B, C, A]);
+        assert_eq!(cursor.index(), 0);
+        cursor.settle(&[C, A]);
+        assert_eq!(cursor.index(), 0);
+        cursor.settle(&[C, A, B]);
+        assert_eq!(cursor.index(), 2, "a row that comes back is selected again");
+    }
+
+    #[test]
+    fn an_untouched_cursor_stays_on_top() {
+        let mut cursor = Cursor::default();
+        cursor.settle(&[A, B]);
+        cursor.settle(&[B, A]);
+        assert_eq!(cursor.index(), 0);
+        cursor.go(Motion::Last, &[B, A]);
+        cursor.go(Motion::First, &[B, A]);
+        cursor.settle(&[C, B, A]);
+        assert_eq!(cursor.index(), 0);
+    }
+
+    #[test]
+    fn it_never_leaves_the_rows() {
+        let mut cursor = Cursor { page: Cell::new(10), ..Cursor::default() };
+        for motion in [Motion::Up, Motion::Down, Motion::PageUp, Motion::PageDown, Motion::First, Motion::Last] {
+            cursor.go(motion, &[]);
+            assert_eq!(cursor.index(), 0);
+            cursor.go(motion, &[A, B]);
+            assert!(cursor.index() < 2);
+        }
+        cursor.settle(&[]);
+        assert_eq!(cursor.index(), 0);
+    }
+}

@@ -1,0 +1,71 @@
+//! The state of each table: its cursor, its order and the text its rows must contain. It outlives a change of view.
+//!
+//! Not here: rows and columns.
+
+use super::columns;
+use super::selection::Cursor;
+
+/// The tables that can have the keys; one at a time does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableId {
+    /// Overview: all processes.
+    Who,
+    /// Syscalls: system calls.
+    Calls,
+    /// Syscalls: processes that make one call.
+    Callers,
+    /// Scheduler: processes that waited for a CPU.
+    Delayed,
+    /// Network: processes that moved bytes.
+    Talking,
+}
+
+impl TableId {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Who, Self::Calls, Self::Callers, Self::Delayed, Self::Talking];
+}
+
+/// One table.
+#[derive(Clone, Debug, Default)]
+pub struct TableState {
+    /// The selected row.
+    pub cursor: Cursor,
+    /// The column it is sorted by.
+    pub sort: usize,
+    /// Largest first.
+    pub falling: bool,
+    /// What rows must contain; empty for all.
+    pub text: String,
+}
+
+impl TableState {
+    /// Back to the first row of all rows; the order stays.
+    pub fn restart(&mut self) {
+        self.cursor = Cursor::default();
+        self.text.clear();
+    }
+}
+
+/// All tables.
+pub struct Tables([TableState; TableId::ALL.len()]);
+
+impl Default for Tables {
+    fn default() -> Self {
+        Self(TableId::ALL.map(|id| {
+            let sort = columns::first_sort(id);
+            TableState { sort, falling: columns::falls(id, sort), ..TableState::default() }
+        }))
+    }
+}
+
+impl Tables {
+    /// One of them.
+    pub const fn of(&self, id: TableId) -> &TableState {
+        &self.0[id as usize]
+    }
+
+    /// One of them, to change.
+    pub const fn of_mut(&mut self, id: TableId) -> &mut TableState {
+        &mut self.0[id as usize]
+    }
+}

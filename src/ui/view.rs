@@ -1,0 +1,71 @@
+//! The one list of views. Tabs, keys, help and `--view` come from it.
+
+/// A view: one question on one screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// The three insights side by side, and who is behind them.
+    #[default]
+    Overview,
+    /// System calls by call, then by process.
+    Syscalls,
+    /// Run-queue delays by CPU and by process.
+    Scheduler,
+    /// Bytes by process, against the interfaces.
+    Network,
+}
+
+impl View {
+    /// All views, in the order of their keys 1, 2, 3, …
+    pub const ALL: [Self; 4] = [Self::Overview, Self::Syscalls, Self::Scheduler, Self::Network];
+
+    /// The title on its tab.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Syscalls => "Syscalls",
+            Self::Scheduler => "Scheduler",
+            Self::Network => "Network",
+        }
+    }
+
+    /// The name on the command line and in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Overview => "overview",
+            Self::Syscalls => "syscalls",
+            Self::Scheduler => "scheduler",
+            Self::Network => "network",
+        }
+    }
+
+    /// The view with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|view| view.name() == name)
+    }
+
+    /// Its place in the list, from 0.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The view `step` places further, around the end.
+    #[must_use]
+    pub const fn stepped(self, step: usize) -> Self {
+        Self::ALL[(self.index() + step) % Self::ALL.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_complete_and_in_order() {
+        for (place, view) in View::ALL.into_iter().enumerate() {
+            assert_eq!(view.index(), place);
+            assert_eq!(View::named(view.name()), Some(view));
+        }
+        assert_eq!(View::Network.stepped(1), View::Overview);
+        assert_eq!(View::Overview.stepped(View::ALL.len() - 1), View::Network);
+    }
+}

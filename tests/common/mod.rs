@@ -1,0 +1,296 @@
+//! Synthetic snapshots: a web server that slows down while a video is encoded, the same numbers each time.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "synthetic numbers are small and not negative"
+)]
+
+use std::sync::Arc;
+
+use kscope::core::histogram::{Histogram, Scale};
+use kscope::core::ident::ProcessId;
+use kscope::core::latency::LatencyStats;
+use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
+use kscope::probes::network::stats::{Interface, Traffic};
+use kscope::probes::runqueue::stats::CpuStats;
+use kscope::probes::syscalls::stats::{CallStats, merge_calls};
+use kscope::probes::time::stats::TimeSplit;
+use syscalls::Sysno;
+
+/// 2026-03-01 14:02:31 UTC, the end of the first interval.
+const START_S: f64 = 1_772_373_751.0;
+
+/// One call of one program: per second, median, spread in octaves, part that fails.
+struct Makes(Sysno, f64, f64, f64, f64);
+
+struct Program {
+    pid: u32,
+    comm: &'static str,
+    cmdline: &'static str,
+    user: &'static str,
+    threads: u32,
+    makes: &'static [Makes],
+    /// Waits for a CPU per second, their median in ns.
+    waits: (f64, f64),
+    /// Shares of one CPU: user, kernel, runnable.
+    time: (f64, f64, f64),
+    /// Bytes per second: sent, received.
+    bytes: (f64, f64),
+}
+
+const US: f64 = 1e3;
+const MS: f64 = 1e6;
+
+const PROGRAMS: &[Program] = &[
+    Program {
+        pid: 1,
+        comm: "systemd",
+        cmdline: "/sbin/init",
+        user: "root",
+        threads: 1,
+        makes: &[Makes(Sysno::epoll_pwait, 4.0, 200.0 * MS, 0.8, 0.0), Makes(Sysno::openat, 12.0, 6.0 * US, 0.5, 0.2)],
+        waits: (16.0, 9.0 * US),
+        time: (0.002, 0.001, 0.0002),
+        bytes: (0.0, 0.0),
+    },
+    Program {
+        pid: 640,
+        comm: "systemd-journal",
+        cmdline: "/lib/systemd/systemd-journald",
+        user: "root",
+        threads: 1,
+        makes: &[Makes(Sysno::sendmsg, 55.0, 9.0 * US, 0.6, 0.0), Makes(Sysno::ftruncate, 8.0, 41.0 * US, 0.9, 0.0)],
+        waits: (80.0, 11.0 * US),
+        time: (0.006, 0.009, 0.001),
+        bytes: (0.0, 0.0),
+    },
+    Program {
+        pid: 1402,
+        comm: "postgres",
+        cmdline: "postgres: writer process",
+        user: "postgres",
+        threads: 1,
+        makes: &[
+            Makes(Sysno::pread64, 9_200.0, 91.0 * US, 0.9, 0.0),
+            Makes(Sysno::pwrite64, 1_400.0, 52.0 * US, 1.0, 0.0),
+            Makes(Sysno::recvfrom, 1_200.0, 3.4 * US, 0.5, 0.01),
+            Makes(Sysno::epoll_pwait, 600.0, 1.2 * MS, 1.3, 0.0),
+        ],
+        waits: (2_100.0, 16.0 * US),
+        time: (0.52, 0.36, 0.05),
+        bytes: (11.2 * 1_048_576.0, 4.1 * 1_048_576.0),
+    },
+    Program {
+        pid: 2213,
+        comm: "redis-server",
+        cmdline: "redis-server 127.0.0.1:6379",
+        user: "redis",
+        threads: 5,
+        makes: &[
+            Makes(Sysno::read, 12_100.0, 1.1 * US, 0.4, 0.0),
+            Makes(Sysno::write, 12_000.0, 5.2 * US, 0.5, 0.0),
+            Makes(Sysno::epoll_pwait, 6_000.0, 70.0 * US, 1.1, 0.0),
+        ],
+        waits: (900.0, 8.0 * US),
+        time: (0.21, 0.30, 0.012),
+        bytes: (1.9 * 1_048_576.0, 0.6 * 1_048_576.0),
+    },
+    Program {
+        pid: 8812,
+        comm: "nginx",
+        cmdline: "nginx: worker process",
+        user: "www-data",
+        threads: 16,
+        makes: &[
+            Makes(Sysno::write, 18_200.0, 4.1 * US, 0.7, 0.0),
+            Makes(Sysno::sendfile, 2_300.0, 61.0 * US, 0.9, 0.0),
+            Makes(Sysno::openat, 9_800.0, 6.0 * US, 0.5, 0.31),
+            Makes(Sysno::accept4, 7_900.0, 2.0 * US, 0.6, 0.12),
+            Makes(Sysno::close, 9_900.0, 0.7 * US, 0.4, 0.0),
+            Makes(Sysno::epoll_pwait, 4_000.0, 310.0 * US, 1.4, 0.0),
+            Makes(Sysno::futex, 800.0, 2.4 * MS, 1.8, 0.05),
+        ],
+        waits: (21_000.0, 21.0 * US),
+        time: (1.40, 0.72, 2.31),
+        bytes: (71.0 * 1_048_576.0, 8.2 * 1_048_576.0),
+    },
+    Program {
+        pid: 9977,
+        comm: "sshd",
+        cmdline: "sshd: ops@pts/0",
+        user: "ops",
+        threads: 1,
+        makes: &[Makes(Sysno::write, 30.0, 7.0 * US, 0.4, 0.0), Makes(Sysno::ppoll, 31.0, 31.0 * MS, 0.6, 0.0)],
+        waits: (61.0, 9.0 * US),
+        time: (0.001, 0.002, 0.0001),
+        bytes: (4_300.0, 220.0),
+    },
+    Program {
+        pid: 21_077,
+        comm: "ffmpeg",
+        cmdline: "ffmpeg -i in.mkv -c:v libx264 out.mp4",
+        user: "media",
+        threads: 12,
+        makes: &[
+            Makes(Sysno::read, 610.0, 130.0 * US, 1.2, 0.0),
+            Makes(Sysno::write, 90.0, 44.0 * US, 0.8, 0.0),
+            Makes(Sysno::futex, 5_200.0, 900.0 * US, 1.6, 0.02),
+        ],
+        waits: (9_400.0, 44.0 * US),
+        time: (5.61, 0.29, 1.10),
+        bytes: (0.0, 0.0),
+    },
+];
+
+/// Counts around a median, spread over octaves as a bell, on the buckets of a scale.
+fn bell(scale: Scale, count: f64, median: f64, octaves: f64) -> LatencyStats {
+    let mut stats = LatencyStats::empty(scale);
+    let weight = |index: u16| {
+        let off = (scale.midpoint(index) / median).log2() / octaves;
+        // A bell with a tail: one value in some hundred is far slower.
+        (-off * off / 2.0).exp() + if off > 0.0 { 0.006 * (-off / 2.0).exp() } else { 0.0 }
+    };
+    let last = scale.buckets() as u16 - 1;
+    let total: f64 = (1..last).map(weight).sum();
+    let mut owed = 0.0;
+    for index in 1..last {
+        owed += count * weight(index) / total;
+        let whole = owed.floor();
+        owed -= whole;
+        stats.histogram.add(index, whole as u64);
+        stats.total_ns += (whole * scale.midpoint(index)) as u64;
+        if whole > 0.0 {
+            stats.max_ns = (scale.bounds(index).0 * 1.02) as u64;
+        }
+    }
+    stats
+}
+
+fn noise(seed: u32) -> f64 {
+    let mut x = seed.wrapping_mul(2_654_435_769) ^ 0x9e37_79b9;
+    x ^= x >> 15;
+    x = x.wrapping_mul(2_246_822_519);
+    x ^= x >> 13;
+    f64::from(x & 0xffff) / 65_536.0
+}
+
+/// The interval number `tick` of one second, from 0; from the 40th on the machine is busy encoding.
+pub fn snapshot(tick: u32) -> Snapshot {
+    let busy = tick >= 40;
+    let slow = |pid: u32| if busy && pid == 8812 { 24.0 } else { 1.0 };
+    let mut calls = Vec::new();
+    let processes: Vec<ProcessStats> = PROGRAMS
+        .iter()
+        .filter(|p| busy || p.pid != 21_077)
+        .map(|p| {
+            let swing = 0.85 + 0.3 * noise(tick * 31 + p.pid);
+            let made: Vec<(u32, f64, &Makes)> =
+                p.makes.iter().map(|m| (m.0.id() as u32, m.1 * swing, m)).collect();
+            let mut own = Vec::new();
+            for (nr, count, m) in made {
+                let median = m.2 * if m.0 == Sysno::write { slow(p.pid).sqrt() } else { 1.0 };
+                let of = |scale| {
+                    let mut latency = bell(scale, count, median, m.3);
+                    latency.errors = (count * m.4) as u64;
+                    CallStats { nr, latency }
+                };
+                merge_calls(&mut own, &[of(Scale::Two)]);
+                merge_calls(&mut calls, &[of(Scale::Three)]);
+            }
+            let second = |share: f64| (share * swing * 1e9) as u64;
+            let (user_ns, kernel_ns) = (second(p.time.0), second(p.time.1));
+            let runnable_ns = if busy { second(p.time.2) } else { second(p.time.2 / 20.0) };
+            let wall = u64::from(p.threads) * 1_000_000_000;
+            ProcessStats {
+                id: ProcessId { pid: p.pid, birth: p.pid * 7 },
+                parent: None,
+                ident: Arc::new(Ident {
+                    comm: p.comm.into(),
+                    cmdline: p.cmdline.into(),
+                    user: p.user.into(),
+                    cgroup: format!("/system.slice/{}.service", p.comm),
+                    ppid: 1,
+                    kthread: false,
+                }),
+                threads: p.threads,
+                exited: false,
+                calls: own,
+                runqueue: bell(Scale::Two, p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
+                traffic: Traffic {
+                    tx_bytes: (p.bytes.0 * swing) as u64,
+                    rx_bytes: (p.bytes.1 * swing) as u64,
+                    tx_calls: (p.bytes.0 / 4096.0) as u64,
+                    rx_calls: (p.bytes.1 / 4096.0) as u64,
+                },
+                time: TimeSplit {
+                    user_ns,
+                    kernel_ns,
+                    runnable_ns,
+                    blocked_ns: wall.saturating_sub(user_ns + kernel_ns + runnable_ns),
+                },
+                voluntary: 100,
+                preempted: if busy { 40 } else { 2 },
+            }
+        })
+        .collect();
+    let sum = processes.iter().fold(Traffic::default(), |s, p| s.plus(p.traffic));
+    Snapshot {
+        unix_s: START_S + f64::from(tick),
+        interval_ns: 1_000_000_000,
+        host: Host {
+            name: "web-03".into(),
+            kernel: "6.18.44".into(),
+            cpus: 8,
+            load: if busy { 11.2 } else { 3.1 },
+            threads: 412,
+            uptime_s: 12 * 86_400 + 3_700,
+        },
+        calls,
+        cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy)).collect(),
+        processes,
+        inflight: Vec::new(),
+        interfaces: vec![
+            Interface { name: "eth0".into(), tx_bytes: sum.tx_bytes * 21 / 20, rx_bytes: sum.rx_bytes * 21 / 20 },
+            Interface { name: "lo".into(), tx_bytes: 120_000, rx_bytes: 120_000 },
+        ],
+        own: Own { pid: 30_000, cpu_ns: 4_200_000, rss_bytes: 21 << 20, read_ns: 900_000 },
+        probes: Arc::new([]),
+        ..Snapshot::default()
+    }
+}
+
+fn cpu_stats(cpu: u32, tick: u32, busy: bool) -> CpuStats {
+    let swing = 0.8 + 0.4 * noise(tick * 17 + cpu);
+    let mut delay = bell(Scale::Three, 1_800.0 * swing, 9.0 * US, 0.9);
+    if busy && (3..6).contains(&cpu) {
+        delay.merge(&bell(Scale::Three, 900.0 * swing, 3.1 * MS, 1.1));
+    }
+    CpuStats { cpu, delay }
+}
+
+/// The same machine with very many CPUs.
+pub fn with_cpus(tick: u32, cpus: u32) -> Snapshot {
+    let mut snapshot = snapshot(tick);
+    snapshot.host.cpus = cpus;
+    snapshot.cpus = (0..cpus).map(|cpu| cpu_stats(cpu, tick, tick >= 40 && cpu % 40 > 33)).collect();
+    snapshot
+}
+
+/// One program that could not be attached.
+pub fn without(tick: u32, probe: &'static str) -> Snapshot {
+    let state = ProbeState::Failed {
+        reason: format!("The kernel refused {probe}: permission denied."),
+        advice: "Run kscope with sudo.".into(),
+    };
+    Snapshot { probes: Arc::new([ProbeStatus { name: probe, hook: "tp_btf", state }]), ..snapshot(tick) }
+}
+
+/// A distribution with these buckets, for tests of single numbers.
+pub fn histogram(scale: Scale, buckets: &[(u16, u64)]) -> Histogram {
+    let mut out = Histogram::new(scale);
+    for &(index, count) in buckets {
+        out.add(index, count);
+    }
+    out
+}
