@@ -52,7 +52,6 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
             biased;
             event = events.next() => match event {
                 Some(Ok(Event::Key(key))) => app.on_key(key),
-                Some(Ok(Event::Paste(text))) => app.on_paste(&text),
                 Some(Ok(Event::Resize(..))) => None,
                 Some(Ok(_)) => { dirty = false; None }
                 // The terminal is gone.

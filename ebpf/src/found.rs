@@ -1,7 +1,10 @@
-//! Threads that were there before: an iterator over all tasks makes their entries, once, before any other program is
-//! attached. So a thread that never stirs is known too, and everybody's identity comes from the kernel, to the nanosecond.
+//! Threads that were there before: an iterator over all tasks makes their entries, once. So a thread that never stirs is
+//! known too, and everybody's identity comes from the kernel, to the nanosecond.
 //!
-//! Invariant: it runs while nothing else writes the table.
+//! It runs when the other programs are attached already. A thread that stirs in the very nanoseconds in which its entry is
+//! made gets a second one in the hash; user space adds what that one holds (`probes/time/probe.rs`).
+//!
+//! Invariant: what an event has told of a thread is never overwritten.
 
 use core::ffi::c_void;
 
@@ -25,6 +28,9 @@ pub fn found_task(ctx: *mut c_void) -> i32 {
         return 0;
     }
     if let Some(entry) = thread::of(task, tid) {
+        if entry.get().state != state::UNKNOWN {
+            return 0;
+        }
         entry.write(|t| {
             t.flags |= flags::FOUND;
             t.state = match (word, task.on_cpu()) {

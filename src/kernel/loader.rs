@@ -78,9 +78,9 @@ pub fn load() -> Result<Loaded, LoadError> {
     let sizes = Sizes::of(host_facts());
     let mut ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
     let maps = open_maps(&ebpf, sizes)?;
-    // Before anything else is attached: the iterator must be the only one to write the table.
-    let found = find_threads(&mut ebpf, &btf);
     let probes: Vec<_> = PROGRAMS.iter().map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).collect();
+    // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
+    let found = find_threads(&mut ebpf, &btf);
     if probes.iter().all(|p| matches!(p.state, ProbeState::Failed { .. })) {
         let first = probes.into_iter().find_map(|p| match p.state {
             ProbeState::Failed { reason, .. } => Some(reason),
