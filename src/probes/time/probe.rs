@@ -129,8 +129,14 @@ impl ThreadReader {
 
     fn sum_up(&self, living: &[Thread], now_ns: u64) -> Threads {
         let mut out = Threads { processes: self.dead.clone(), inflight: Vec::new() };
+        let on_cpu = last_on_cpus(living);
         for thread in living {
             let mut thread = *thread;
+            // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
+            // not seen (some sandboxes keep programs from running in the context of their own processes).
+            if thread.state == state::RUNNING && on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
+                thread.state = state::UNKNOWN;
+            }
             extend_to(&mut thread, now_ns);
             let process = out.processes.entry(id_of(&thread)).or_default();
             process.account.add(&account_of(&thread));
@@ -215,6 +221,16 @@ fn account_of(thread: &Thread) -> Account {
         voluntary: thread.voluntary.into(),
         preempted: thread.preempted.into(),
     }
+}
+
+/// When each CPU's running thread was last heard of.
+fn last_on_cpus(living: &[Thread]) -> HashMap<u32, u64> {
+    let mut last = HashMap::new();
+    for thread in living.iter().filter(|t| t.state == state::RUNNING) {
+        let since = last.entry(thread.cpu).or_insert(0);
+        *since = thread.since_ns.max(*since);
+    }
+    last
 }
 
 /// Accounts the time from the last event to `now_ns` to what the thread has been doing since.
