@@ -113,10 +113,7 @@ mod tests {
     fn pids_are_read_as_people_type_them() {
         assert_eq!(Filter::parse_pids(" 40, 12,12 "), Ok(vec![12, 40]));
         assert_eq!(Filter::parse_pids(""), Ok(vec![]));
-        assert_eq!(
-            Filter::parse_pids("12,nginx").unwrap_err(),
-            "“nginx” is no pid: give numbers, several by comma"
-        );
+        assert_eq!(Filter::parse_pids("12,nginx").unwrap_err(), "“nginx” is no pid: give numbers, several by comma");
         assert!(Filter::parse_pids("0").is_err());
     }
 

@@ -174,8 +174,8 @@ impl App {
         self.message = None;
         let action = keys::action(self.view, event);
         // In a prompt a letter is a letter; only Ctrl-C and Ctrl-Z reach through.
-        let through = event.modifiers.contains(KeyModifiers::CONTROL)
-            && matches!(action, Some(Action::Quit | Action::Suspend));
+        let through =
+            event.modifiers.contains(KeyModifiers::CONTROL) && matches!(action, Some(Action::Quit | Action::Suspend));
         if let Some(Overlay::Prompt(question, prompt)) = &mut self.overlay
             && !through
         {
@@ -183,13 +183,11 @@ impl App {
             self.answer(question, asked);
             return None;
         }
-        match action {
-            Some(action) => self.act(action),
-            None => {
-                self.say(format!("{} does nothing here; ? shows the keys", keys::name_of(event)), false);
-                None
-            }
+        if let Some(action) = action {
+            return self.act(action);
         }
+        self.say(format!("{} does nothing here; ? shows the keys", keys::name_of(event)), false);
+        None
     }
 
     fn act(&mut self, action: Action) -> Option<Effect> {

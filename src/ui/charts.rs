@@ -19,14 +19,22 @@ use crate::core::quality::Quality;
 use crate::core::units;
 use crate::probes::runqueue::stats::CpuStats;
 
-/// Rate, median and 99th percentile, as the title of a pane: `412 k/s  p50 1.90 µs  p99 1.24 ms`.
-pub fn summary(ctx: &Ctx<'_>, latency: &LatencyStats, quality: Quality) -> String {
+/// Rate, median and 99th percentile, as the title of a pane `room` columns wide: `412 k/s  p50 1.90 µs  p99 1.24 ms`.
+pub fn summary(ctx: &Ctx<'_>, latency: &LatencyStats, quality: Quality, room: u16) -> String {
     if quality == Quality::NotAvailable {
         return units::DASH.into();
     }
-    let rate = units::rate(ctx.per_s(latency.count()));
-    let quantile = |q| time(latency.quantile(q));
-    format!("{}{rate}  p50 {}  p99 {}", quality.mark(), quantile(0.5), quantile(0.99))
+    let rate = format!("{}{}", quality.mark(), units::rate(ctx.per_s(latency.count())));
+    let (p50, p99) = (time(latency.quantile(0.5)), time(latency.quantile(0.99)));
+    let candidates = [format!("{rate}  p50 {p50}  p99 {p99}"), format!("{rate}  p99 {p99}"), format!("p99 {p99}")];
+    candidates.into_iter().find(|text| width(text) <= room).unwrap_or_default()
+}
+
+/// A bar that leaves a line between itself and the row above; more than nothing is at least one cell.
+pub fn bar(share: f64, width: u16) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the width")]
+    let cells = (share.clamp(0.0, 1.0) * f64::from(width)).round() as usize;
+    "▇".repeat(cells.max(usize::from(share > 0.0 && width > 0)))
 }
 
 /// `±4.4 %`: how far quantiles of these values can be off.
@@ -81,7 +89,7 @@ pub fn traffic(
         return;
     }
     let now = bytes(ctx.tick) as f64 / ctx.snapshot().seconds();
-    let text = format!("{}{}", ctx.qualities().network.mark(), units::byte_rate(now));
+    let text = format!("{}{}", ctx.qualities.network.mark(), units::byte_rate(now));
     put(buf, area.x, area.y, label, area.width, style);
     let x = area.right().saturating_sub(width(&text));
     if x > area.x + width(label) {
@@ -91,7 +99,9 @@ pub fn traffic(
     let series = ctx.history.series(usize::from(area.width), |t| bytes(t) as f64 / t.snapshot.seconds());
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes a second fit")]
     let data: Vec<u64> = series.into_iter().map(|v| v as u64).collect();
-    Sparkline::default().data(data).style(style).render(chart, buf);
+    // Some air above the highest.
+    let top = data.iter().copied().max().unwrap_or(0).saturating_mul(5) / 4;
+    Sparkline::default().data(data).max(top).style(style).render(chart, buf);
 }
 
 /// Where a delay lies between 1 µs (0) and 100 ms (1), on a logarithmic scale.
@@ -113,7 +123,7 @@ pub fn cpu_cell(ctx: &Ctx<'_>, p99: Option<u64>) -> Span<'static> {
 pub fn cpu_strip(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let cpus = &ctx.snapshot().cpus;
     let (Some(first), Some(last)) = (cpus.first(), cpus.last()) else { return };
-    let (begin, end) = (format!("cpu {} ", first.cpu), format!(" {}", last.cpu));
+    let (begin, end) = (format!("p99 by cpu {} ", first.cpu), format!(" {}", last.cpu));
     let room = usize::from(area.width.saturating_sub(width(&begin) + width(&end)));
     if room == 0 || area.height == 0 {
         return;

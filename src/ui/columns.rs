@@ -9,10 +9,11 @@ use std::cmp::Ordering;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+use super::charts::bar;
 use super::ctx::Ctx;
 use super::rows::{CallRow, Digest, ProcessRow, Row};
 use super::tables::TableId;
-use super::widgets::bar::{StackedBar, meter};
+use super::widgets::bar::StackedBar;
 use super::widgets::spark::spark;
 use super::widgets::table::{Cell, Width};
 use crate::core::quality::Quality;
@@ -72,7 +73,7 @@ impl<R> Column<R> {
 
 /// Sparklines in tables look back this many intervals.
 const TREND: u16 = 12;
-const WALL: u16 = 20;
+const WALL: u16 = 15;
 
 const PID: Column<ProcessRow> = Column::number(
     "PID",
@@ -91,54 +92,62 @@ const COMMAND: Column<ProcessRow> = Column {
     cell: command,
 };
 
-const USER: Column<ProcessRow> = Column::text(
-    "USER",
-    9,
-    7,
-    |r| Key::Text(&r.ident.user),
-    |r, c| cell(r.ident.user.clone(), c.theme.dim),
-);
+const USER: Column<ProcessRow> =
+    Column::text("USER", 9, 7, |r| Key::Text(&r.ident.user), |r, c| cell(r.ident.user.clone(), c.theme.dim));
 
 const ON_CPU: Column<ProcessRow> = Column::number(
     "on-cpu",
     7,
     1,
     |r| Key::Number(Some(r.time.on_cpu_ns() as f64)),
-    |r, c| measured(c, c.qualities().time, units::percent(c.per_s(r.time.on_cpu_ns()) / 1e9), r.time.on_cpu_ns() == 0),
+    |r, c| measured(c, c.qualities.time, units::percent(c.per_s(r.time.on_cpu_ns()) / 1e9), r.time.on_cpu_ns() == 0),
 );
 
 /// Overview: who is behind it all.
 pub const WHO: &[Column<ProcessRow>] = &[
     PID,
     COMMAND,
-    Column::number("calls/s", 9, 3, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
-    Column::number("p99 call", 9, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
-    Column::text("in", 12, 5, |_| Key::Text(""), |r, c| {
-        cell(r.slow_call.map_or_else(String::new, |nr| name(nr).into_owned()), c.theme.dim)
-    }),
-    Column::number("run-queue p99", 13, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
+    Column::number("calls/s", 8, 3, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
+    Column::number("p99 call", 8, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
+    Column::picture("in", 11, 5, slow_call),
+    Column::number("run-q p99", 9, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
     ON_CPU,
-    Column::number("tx/s", 9, 4, |r| Key::Number(Some(r.traffic.tx_bytes as f64)), |r, c| {
-        bytes(r.traffic.tx_bytes, c, c.theme.tx)
-    }),
-    Column::number("rx/s", 9, 4, |r| Key::Number(Some(r.traffic.rx_bytes as f64)), |r, c| {
-        bytes(r.traffic.rx_bytes, c, c.theme.rx)
-    }),
-    Column::picture("user kernel wait blocked", WALL, 6, wall),
+    Column::number(
+        "tx/s",
+        8,
+        4,
+        |r| Key::Number(Some(r.traffic.tx_bytes as f64)),
+        |r, c| bytes(r.traffic.tx_bytes, c, c.theme.tx),
+    ),
+    Column::number(
+        "rx/s",
+        8,
+        4,
+        |r| Key::Number(Some(r.traffic.rx_bytes as f64)),
+        |r, c| bytes(r.traffic.rx_bytes, c, c.theme.rx),
+    ),
+    Column::picture("wall time", WALL, 6, wall),
 ];
 
 /// Syscalls: the calls.
 pub const CALLS: &[Column<CallRow>] = &[
-    Column::text("CALL", 18, 0, |r| Key::Number(Some(f64::from(r.nr))), call_name),
-    Column::number("calls/s", 9, 1, |r| count_key(&r.latency), |r, c| call_rate(&r.latency, c)),
-    Column::number("err/s", 8, 4, |r| Key::Number(Some(r.latency.errors as f64)), |r, c| errors(&r.latency, c)),
-    Column::number("p50", 8, 3, |r| ns_key(r.latency.p50), |r, c| call_time(r.latency.p50, c)),
-    Column::number("p90", 8, 6, |r| ns_key(r.latency.p90), |r, c| call_time(r.latency.p90, c)),
-    Column::number("p99", 8, 2, |r| ns_key(r.latency.p99), |r, c| call_time(r.latency.p99, c)),
-    Column::number("p99.9", 8, 7, |r| ns_key(r.latency.p999), |r, c| call_time(r.latency.p999, c)),
-    Column::number("max", 8, 5, |r| ns_key(r.latency.max), |r, c| call_time(r.latency.max, c)),
-    Column::number("time", 7, 2, |r| Key::Number(Some(r.latency.total_ns as f64)), |r, c| part(r.share, c)),
-    Column::picture("", 6, 8, |r, c| cell(meter(r.share, 6), if r.waits { c.theme.dim } else { c.theme.accent })),
+    Column {
+        title: "CALL",
+        width: Width::Fill(15),
+        right: false,
+        rank: 0,
+        key: Some(|r| Key::Number(Some(f64::from(r.nr)))),
+        cell: call_name,
+    },
+    Column::number("calls/s", 7, 1, |r| count_key(&r.latency), |r, c| call_rate(&r.latency, c)),
+    Column::number("err/s", 7, 4, |r| Key::Number(Some(r.latency.errors as f64)), |r, c| errors(&r.latency, c)),
+    Column::number("p50", 7, 3, |r| ns_key(r.latency.p50), |r, c| call_time(r.latency.p50, c)),
+    Column::number("p90", 7, 7, |r| ns_key(r.latency.p90), |r, c| call_time(r.latency.p90, c)),
+    Column::number("p99", 7, 2, |r| ns_key(r.latency.p99), |r, c| call_time(r.latency.p99, c)),
+    Column::number("p99.9", 7, 6, |r| ns_key(r.latency.p999), |r, c| call_time(r.latency.p999, c)),
+    Column::number("max", 7, 5, |r| ns_key(r.latency.max), |r, c| call_time(r.latency.max, c)),
+    Column::number("time", 6, 2, |r| Key::Number(Some(r.latency.total_ns as f64)), |r, c| part(r.share, c)),
+    Column::picture("", 6, 8, |r, c| cell(bar(r.share, 6), if r.waits { c.theme.dim } else { c.theme.accent })),
     Column::picture("trend", TREND, 9, |r, c| {
         trend(c, c.theme.dim, |t| t.call(r.nr).map_or(0.0, |l| l.count() as f64) / t.snapshot.seconds())
     }),
@@ -150,10 +159,10 @@ pub const CALLERS: &[Column<ProcessRow>] = &[
     COMMAND,
     Column::number("calls/s", 9, 1, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
     Column::number("err/s", 8, 4, |r| Key::Number(Some(r.calls.errors as f64)), |r, c| errors(&r.calls, c)),
-    Column::number("p50", 8, 3, |r| ns_key(r.calls.p50), |r, c| call_time(r.calls.p50, c)),
-    Column::number("p90", 8, 6, |r| ns_key(r.calls.p90), |r, c| call_time(r.calls.p90, c)),
-    Column::number("p99", 8, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
-    Column::number("max", 8, 5, |r| ns_key(r.calls.max), |r, c| call_time(r.calls.max, c)),
+    Column::number("p50", 7, 3, |r| ns_key(r.calls.p50), |r, c| call_time(r.calls.p50, c)),
+    Column::number("p90", 7, 6, |r| ns_key(r.calls.p90), |r, c| call_time(r.calls.p90, c)),
+    Column::number("p99", 7, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
+    Column::number("max", 7, 5, |r| ns_key(r.calls.max), |r, c| call_time(r.calls.max, c)),
     Column::number("time", 7, 2, |r| Key::Number(Some(r.calls.total_ns as f64)), |r, c| part(r.share, c)),
     USER,
 ];
@@ -162,51 +171,81 @@ pub const CALLERS: &[Column<ProcessRow>] = &[
 pub const DELAYED: &[Column<ProcessRow>] = &[
     PID,
     COMMAND,
-    Column::number("waits/s", 9, 3, |r| count_key(&r.delay), |r, c| {
-        measured(c, c.qualities().runqueue, plain_rate(c.per_s(r.delay.count)), r.delay.count == 0)
-    }),
-    Column::number("p50", 8, 4, |r| ns_key(r.delay.p50), |r, c| delay(r.delay.p50, c)),
-    Column::number("p99", 8, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
-    Column::number("max", 8, 3, |r| ns_key(r.delay.max), |r, c| delay(r.delay.max, c)),
-    Column::number("waited", 8, 1, |r| Key::Number(Some(r.delay.total_ns as f64)), |r, c| {
-        measured(c, c.qualities().runqueue, units::percent(c.per_s(r.delay.total_ns) / 1e9), r.delay.total_ns == 0)
-    }),
-    Column::picture("share", 8, 6, |r, c| cell(meter(r.share, 8), c.theme.runnable)),
+    Column::number(
+        "waits/s",
+        9,
+        3,
+        |r| count_key(&r.delay),
+        |r, c| measured(c, c.qualities.runqueue, plain_rate(c.per_s(r.delay.count)), r.delay.count == 0),
+    ),
+    Column::number("p50", 7, 4, |r| ns_key(r.delay.p50), |r, c| delay(r.delay.p50, c)),
+    Column::number("p99", 7, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
+    Column::number("max", 7, 3, |r| ns_key(r.delay.max), |r, c| delay(r.delay.max, c)),
+    Column::number(
+        "waited",
+        8,
+        1,
+        |r| Key::Number(Some(r.delay.total_ns as f64)),
+        |r, c| {
+            measured(c, c.qualities.runqueue, units::percent(c.per_s(r.delay.total_ns) / 1e9), r.delay.total_ns == 0)
+        },
+    ),
+    Column::picture("share", 8, 6, |r, c| cell(bar(r.share, 8), c.theme.runnable)),
     ON_CPU,
     Column::picture("p99 trend", TREND, 7, |r, c| {
         trend(c, c.theme.runnable, |t| {
             t.process(r.id).and_then(|p| p.runqueue.quantile(0.99)).map_or(0.0, |ns| ns as f64)
         })
     }),
-    Column::picture("user kernel wait blocked", WALL, 8, wall),
+    Column::picture("wall time", WALL, 8, wall),
 ];
 
 /// Network: who moves bytes.
 pub const TALKING: &[Column<ProcessRow>] = &[
     PID,
     COMMAND,
-    Column::number("tx/s", 10, 2, |r| Key::Number(Some(r.traffic.tx_bytes as f64)), |r, c| {
-        bytes(r.traffic.tx_bytes, c, c.theme.tx)
-    }),
+    Column::number(
+        "tx/s",
+        10,
+        2,
+        |r| Key::Number(Some(r.traffic.tx_bytes as f64)),
+        |r, c| bytes(r.traffic.tx_bytes, c, c.theme.tx),
+    ),
     Column::picture("", TREND, 5, |r, c| {
         trend(c, c.theme.tx, |t| t.process(r.id).map_or(0.0, |p| p.traffic.tx_bytes as f64) / t.snapshot.seconds())
     }),
-    Column::number("rx/s", 10, 2, |r| Key::Number(Some(r.traffic.rx_bytes as f64)), |r, c| {
-        bytes(r.traffic.rx_bytes, c, c.theme.rx)
-    }),
+    Column::number(
+        "rx/s",
+        10,
+        2,
+        |r| Key::Number(Some(r.traffic.rx_bytes as f64)),
+        |r, c| bytes(r.traffic.rx_bytes, c, c.theme.rx),
+    ),
     Column::picture("", TREND, 5, |r, c| {
         trend(c, c.theme.rx, |t| t.process(r.id).map_or(0.0, |p| p.traffic.rx_bytes as f64) / t.snapshot.seconds())
     }),
-    Column::number("both/s", 10, 1, |r| Key::Number(Some(r.traffic.bytes() as f64)), |r, c| {
-        bytes(r.traffic.bytes(), c, c.theme.text)
-    }),
-    Column::picture("share", 8, 6, |r, c| cell(meter(r.share, 8), c.theme.accent)),
-    Column::number("sends/s", 9, 7, |r| Key::Number(Some(r.traffic.tx_calls as f64)), |r, c| {
-        measured(c, c.qualities().network, plain_rate(c.per_s(r.traffic.tx_calls)), r.traffic.tx_calls == 0)
-    }),
-    Column::number("recvs/s", 9, 7, |r| Key::Number(Some(r.traffic.rx_calls as f64)), |r, c| {
-        measured(c, c.qualities().network, plain_rate(c.per_s(r.traffic.rx_calls)), r.traffic.rx_calls == 0)
-    }),
+    Column::number(
+        "both/s",
+        10,
+        1,
+        |r| Key::Number(Some(r.traffic.bytes() as f64)),
+        |r, c| bytes(r.traffic.bytes(), c, c.theme.text),
+    ),
+    Column::picture("share", 8, 6, |r, c| cell(bar(r.share, 8), c.theme.accent)),
+    Column::number(
+        "sends/s",
+        9,
+        7,
+        |r| Key::Number(Some(r.traffic.tx_calls as f64)),
+        |r, c| measured(c, c.qualities.network, plain_rate(c.per_s(r.traffic.tx_calls)), r.traffic.tx_calls == 0),
+    ),
+    Column::number(
+        "recvs/s",
+        9,
+        7,
+        |r| Key::Number(Some(r.traffic.rx_calls as f64)),
+        |r, c| measured(c, c.qualities.network, plain_rate(c.per_s(r.traffic.rx_calls)), r.traffic.rx_calls == 0),
+    ),
     Column { rank: 8, ..USER },
 ];
 
@@ -223,8 +262,7 @@ pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
 /// The column a table is first sorted by.
 pub const fn first_sort(id: TableId) -> usize {
     match id {
-        TableId::Calls => 8,
-        TableId::Callers => 8,
+        TableId::Calls | TableId::Callers => 8,
         TableId::Who | TableId::Delayed | TableId::Talking => 6,
     }
 }
@@ -289,6 +327,11 @@ fn command(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
     Cell::from(vec![Span::styled(format!("{name:<15}  "), style), Span::styled(cmdline.clone(), ctx.theme.dim)])
 }
 
+fn slow_call(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
+    let known = row.slow_call.filter(|_| ctx.qualities.syscalls != Quality::NotAvailable);
+    cell(known.map_or_else(String::new, |nr| name(nr).into_owned()), ctx.theme.dim)
+}
+
 fn cell(text: impl Into<std::borrow::Cow<'static, str>>, style: Style) -> Cell<'static> {
     Cell::from(text.into()).with_style(style)
 }
@@ -312,20 +355,20 @@ fn measured(ctx: &Ctx<'_>, quality: Quality, text: String, nothing: bool) -> Cel
 }
 
 fn call_rate(digest: &Digest, ctx: &Ctx<'_>) -> Cell<'static> {
-    measured(ctx, ctx.qualities().syscalls, plain_rate(ctx.per_s(digest.count)), digest.count == 0)
+    measured(ctx, ctx.qualities.syscalls, plain_rate(ctx.per_s(digest.count)), digest.count == 0)
 }
 
 fn errors(digest: &Digest, ctx: &Ctx<'_>) -> Cell<'static> {
     let text = plain_rate(ctx.per_s(digest.errors));
-    let mut shown = measured(ctx, ctx.qualities().syscalls, text, digest.errors == 0);
-    if digest.errors > 0 {
+    let mut shown = measured(ctx, ctx.qualities.syscalls, text, digest.errors == 0);
+    if digest.errors > 0 && ctx.qualities.syscalls != Quality::NotAvailable {
         shown.style = Some(ctx.theme.warn);
     }
     shown
 }
 
 fn call_time(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
-    match ns {
+    match ns.filter(|_| ctx.qualities.syscalls != Quality::NotAvailable) {
         Some(ns) => cell(units::duration(ns), ctx.theme.text),
         None => cell(DASH, ctx.theme.dim),
     }
@@ -333,15 +376,15 @@ fn call_time(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
 
 /// A run-queue delay, coloured by the thresholds that the help states.
 fn delay(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
-    match ns {
+    match ns.filter(|_| ctx.qualities.runqueue != Quality::NotAvailable) {
         Some(ns) => cell(units::duration(ns), ctx.delay_style(ns)),
         None => cell(DASH, ctx.theme.dim),
     }
 }
 
 fn bytes(bytes: u64, ctx: &Ctx<'_>, style: Style) -> Cell<'static> {
-    let mut shown = measured(ctx, ctx.qualities().network, units::bytes(ctx.per_s(bytes)), bytes == 0);
-    if bytes > 0 {
+    let mut shown = measured(ctx, ctx.qualities.network, units::bytes(ctx.per_s(bytes)), bytes == 0);
+    if bytes > 0 && ctx.qualities.network != Quality::NotAvailable {
         shown.style = Some(style);
     }
     shown
@@ -362,5 +405,8 @@ fn wall(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
 
 fn trend(ctx: &Ctx<'_>, style: Style, number: impl Fn(&super::history::Tick) -> f64) -> Cell<'static> {
     let wide = usize::from(TREND);
-    cell(spark(ctx.history.last(wide).map(|tick| Some(number(tick))), wide, None), style)
+    let values: Vec<f64> = ctx.history.last(wide).map(number).collect();
+    // The highest stays below the row above it, so that lines of neighbours do not run together.
+    let top = values.iter().copied().fold(0.0, f64::max) * 8.0 / 7.0;
+    cell(spark(values.into_iter().map(Some), wide, Some(top)), style)
 }

@@ -72,6 +72,41 @@ pub struct Ctx<'a> {
     pub absent: Vec<String>,
     /// There is room for command lines.
     pub wide: bool,
+    /// What each group of numbers is worth, from [`worth`].
+    pub qualities: Qualities,
+}
+
+/// What each group of numbers is worth; nothing, where its programs do not run.
+pub fn worth(snapshot: &Snapshot) -> Qualities {
+    let mut qualities = snapshot.qualities;
+    let off = |group| if trouble(snapshot, group).is_some() { Quality::NotAvailable } else { Quality::Exact };
+    qualities.syscalls = qualities.syscalls.worst(off(Group::Syscalls));
+    qualities.runqueue = qualities.runqueue.worst(off(Group::RunQueue));
+    qualities.network = qualities.network.worst(off(Group::Network));
+    qualities
+}
+
+fn trouble(snapshot: &Snapshot, group: Group) -> Option<String> {
+    let mut sentences: Vec<&str> = Vec::new();
+    for probe in snapshot.probes.iter().filter(|p| group.programs().contains(&p.name)) {
+        if let ProbeState::Failed { reason, advice } = &probe.state {
+            for sentence in [reason, advice] {
+                if !sentence.is_empty() && !sentences.contains(&sentence.as_str()) {
+                    sentences.push(sentence);
+                }
+            }
+        }
+    }
+    let quality = match group {
+        Group::Syscalls => snapshot.qualities.syscalls,
+        Group::RunQueue => snapshot.qualities.runqueue,
+        Group::Network => snapshot.qualities.network,
+    };
+    match (sentences.is_empty(), quality) {
+        (false, _) => Some(sentences.join(" ")),
+        (true, Quality::NotAvailable) => Some(format!("{} not measured here.", group.subject())),
+        (true, _) => None,
+    }
 }
 
 impl<'a> Ctx<'a> {
@@ -85,39 +120,9 @@ impl<'a> Ctx<'a> {
         &self.tick.snapshot
     }
 
-    /// What each group of numbers is worth, with the groups whose programs do not run.
-    pub fn qualities(&self) -> Qualities {
-        let mut qualities = self.tick.snapshot.qualities;
-        let off = |group| self.trouble(group).map_or(Quality::Exact, |_| Quality::NotAvailable);
-        qualities.syscalls = qualities.syscalls.worst(off(Group::Syscalls));
-        qualities.runqueue = qualities.runqueue.worst(off(Group::RunQueue));
-        qualities.network = qualities.network.worst(off(Group::Network));
-        qualities
-    }
-
     /// Why a group is not measured and what to do about it; `None` when it is measured.
     pub fn trouble(&self, group: Group) -> Option<String> {
-        let snapshot = self.snapshot();
-        let mut sentences: Vec<String> = Vec::new();
-        for probe in snapshot.probes.iter().filter(|p| group.programs().contains(&p.name)) {
-            if let ProbeState::Failed { reason, advice } = &probe.state {
-                for sentence in [reason, advice] {
-                    if !sentence.is_empty() && !sentences.contains(sentence) {
-                        sentences.push(sentence.clone());
-                    }
-                }
-            }
-        }
-        let quality = match group {
-            Group::Syscalls => snapshot.qualities.syscalls,
-            Group::RunQueue => snapshot.qualities.runqueue,
-            Group::Network => snapshot.qualities.network,
-        };
-        match (sentences.is_empty(), quality) {
-            (false, _) => Some(sentences.join(" ")),
-            (true, Quality::NotAvailable) => Some(format!("{} not measured here.", group.subject())),
-            (true, _) => None,
-        }
+        trouble(self.snapshot(), group)
     }
 
     /// A count of the interval as a rate.

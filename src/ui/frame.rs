@@ -17,7 +17,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::app::{App, seconds_ns};
-use super::ctx::Ctx;
+use super::ctx::{self, Ctx};
 use super::keys::{self, Action};
 use super::overlay::Overlay;
 use super::view::View;
@@ -34,6 +34,8 @@ const SMALLEST: (u16, u16) = (20, 5);
 /// From these heights on there is a footer, and tabs.
 const FOOTER_FROM: u16 = 8;
 const TABS_FROM: u16 = 7;
+/// Below this width the header has no words for its state, so that the clock, the cost and the losses stay.
+const SHORT: u16 = 48;
 /// Own use of a CPU from which on the header warns, as a share of one.
 const COST_WARN: f64 = 0.05;
 
@@ -80,6 +82,7 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         callers_of: app.callers_of,
         absent: app.absent(),
         wide: Ctx::is_wide(area.width),
+        qualities: ctx::worth(&tick.snapshot),
     };
     match app.view {
         View::Overview => overview::draw(&ctx, area, buf),
@@ -135,9 +138,10 @@ fn spread(mut groups: [Vec<Piece>; 3], area: Rect, separator: Style, buf: &mut B
 
 fn header(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
+    let (paused, live) = if area.width < SHORT { ("", "") } else { ("paused ", "live ") };
     let state = match app.frozen_for() {
-        Some(old) => piece(format!("■ paused {} old", units::age(seconds_ns(old))), theme.warn, 0),
-        None => piece(format!("● live {}", interval_text(app)), theme.good, 0),
+        Some(old) => piece(format!("■ {paused}{} old", units::age(seconds_ns(old))), theme.warn, 0),
+        None => piece(format!("● {live}{}", interval_text(app)), theme.good, 0),
     };
     let Some(tick) = app.history().latest() else {
         return spread([vec![piece("kscope", theme.title, 0)], vec![state], vec![]], area, theme.dim, buf);
@@ -204,7 +208,11 @@ fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
     let mut x = area.x + 1;
     for view in View::ALL {
         let active = view == app.view;
-        let title = if all_titles || active { format!(" {} {} ", view.index() + 1, view.title()) } else { format!(" {} ", view.index() + 1) };
+        let title = if all_titles || active {
+            format!(" {} {} ", view.index() + 1, view.title())
+        } else {
+            format!(" {} ", view.index() + 1)
+        };
         let style = if active { theme.header } else { theme.dim };
         x += put(buf, x, area.y, &title, area.right().saturating_sub(x), style) + 1;
     }

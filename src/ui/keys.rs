@@ -351,7 +351,7 @@ pub fn markdown() -> String {
         } else {
             format!(" ({})", key.views.iter().map(|v| v.title()).collect::<Vec<_>>().join(", "))
         };
-        table += &format!("| `{}` | {}{views} |\n", key.label, key.help);
+        table.extend(["| `", key.label, "` | ", key.help, &views, " |\n"]);
     }
     table
 }

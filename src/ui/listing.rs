@@ -11,11 +11,13 @@ use super::columns;
 use super::ctx::Ctx;
 use super::rows::Row;
 use super::widgets::pane::note;
-use super::widgets::table::{Column, Table, visible_offset};
+use super::widgets::table::{Column, Table, Width, visible_offset};
 
 /// Below these a frame costs more than it gives.
 const FRAMED_WIDTH: u16 = 60;
 const FRAMED_HEIGHT: u16 = 6;
+/// Below this width names are cut before the sorted column is.
+const TINY: u16 = 30;
 
 /// Draws `rows` in `area`, framed by `block` where there is room, or the sentence `empty` where there is no row.
 pub fn draw<R: Row>(
@@ -31,7 +33,8 @@ pub fn draw<R: Row>(
         let block = block.title_bottom(below);
         let inner = block.inner(area);
         block.render(area, buf);
-        inner
+        // Numbers do not touch the frame.
+        Rect { width: inner.width.saturating_sub(1), ..inner }
     } else {
         area
     };
@@ -44,7 +47,10 @@ pub fn draw<R: Row>(
         .enumerate()
         .map(|(at, column)| Column {
             title: column.title,
-            width: column.width,
+            width: match column.width {
+                Width::Fill(least) if inner.width < TINY => Width::Fill(least.min(8)),
+                width => width,
+            },
             right: column.right,
             // What rows are sorted by is never given up.
             priority: if at == table.sort { 0 } else { column.rank },

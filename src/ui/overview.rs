@@ -20,11 +20,7 @@ const TOP_FROM: (u16, u16) = (60, 15);
 
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
-    let top = if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 {
-        0
-    } else {
-        (area.height * 2 / 5).clamp(8, 20)
-    };
+    let top = if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 { 0 } else { (area.height * 2 / 5).clamp(8, 20) };
     let [insights, who] = Layout::vertical([Constraint::Length(top), Constraint::Fill(1)]).areas(area);
     let three = area.width >= THREE_FROM;
     if top > 0 {
@@ -44,7 +40,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 
 fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.syscalls;
-    let value = summary(ctx, latency, ctx.qualities().syscalls);
+    let value = summary(ctx, latency, ctx.qualities.syscalls, area.width.saturating_sub(19));
     let below = if ctx.look.hide_waiting { format!("working · {}", bound(latency)) } else { bound(latency) };
     if let Some(inner) = insight(ctx, area, buf, ("System calls", &value, &below), Group::Syscalls) {
         heatmap(ctx, inner, buf, |tick| Some(&tick.syscalls.histogram));
@@ -53,7 +49,7 @@ fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 
 fn run_queue(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.runqueue;
-    let value = summary(ctx, latency, ctx.qualities().runqueue);
+    let value = summary(ctx, latency, ctx.qualities.runqueue, area.width.saturating_sub(16));
     if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound(latency)), Group::RunQueue) {
         let [map, strip] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(inner);
         heatmap(ctx, map, buf, |tick| Some(&tick.runqueue.histogram));
@@ -70,7 +66,7 @@ fn network(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 
 /// Both directions in a title, where there is no pane for them.
 fn totals(ctx: &Ctx<'_>) -> String {
-    let quality = ctx.qualities().network;
+    let quality = ctx.qualities.network;
     if quality == Quality::NotAvailable {
         return format!("net {}", units::DASH);
     }
@@ -80,7 +76,8 @@ fn totals(ctx: &Ctx<'_>) -> String {
 
 /// What the colours of the wall bar mean, with the sum over all processes that pass.
 fn legend<'a>(ctx: &Ctx<'a>) -> Line<'a> {
-    let time = rows::passing(ctx.tick, ctx.look).fold(crate::probes::time::stats::TimeSplit::default(), |s, p| s.plus(p.time));
+    let time =
+        rows::passing(ctx.tick, ctx.look).fold(crate::probes::time::stats::TimeSplit::default(), |s, p| s.plus(p.time));
     let mut spans = vec![Span::raw(" ")];
     for ((part, style, shape), word) in ctx.time_parts(time).into_iter().zip(["user", "kernel", "waiting", "blocked"]) {
         let share = if time.total_ns() == 0 { 0.0 } else { part / time.total_ns() as f64 };

@@ -196,9 +196,8 @@ pub fn processes(history: &History, look: &Look, text: &str, who: Who) -> Vec<Pr
             .collect(),
     };
     let text = text.to_lowercase();
-    let listed = passing(tick, look)
-        .filter(|p| who == Who::Everybody || recent.contains(&p.id))
-        .filter(|p| contains(p, &text));
+    let listed =
+        passing(tick, look).filter(|p| who == Who::Everybody || recent.contains(&p.id)).filter(|p| contains(p, &text));
     let mut rows: Vec<ProcessRow> = listed.map(|p| row_of(p, look, who)).collect();
     let total = rows.iter().map(|row| who.part(row)).sum();
     for row in &mut rows {

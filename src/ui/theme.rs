@@ -175,7 +175,7 @@ impl Theme {
         Ok((theme, warnings))
     }
 
-    /// The builtin theme without colours, for NO_COLOR and terminals that have none.
+    /// The builtin theme without colours, for `NO_COLOR` and terminals that have none.
     pub fn monochrome() -> Self {
         Self::builtin("monochrome")
     }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use kscope::core::histogram::{Histogram, Scale};
+use kscope::core::histogram::Scale;
 use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
@@ -149,7 +149,7 @@ fn bell(scale: Scale, count: f64, median: f64, octaves: f64) -> LatencyStats {
     let weight = |index: u16| {
         let off = (scale.midpoint(index) / median).log2() / octaves;
         // A bell with a tail: one value in some hundred is far slower.
-        (-off * off / 2.0).exp() + if off > 0.0 { 0.006 * (-off / 2.0).exp() } else { 0.0 }
+        (-off * off / 2.0).exp() + if off > 0.0 && off < 6.0 { 0.006 * (-off / 2.0).exp() } else { 0.0 }
     };
     let last = scale.buckets() as u16 - 1;
     let total: f64 = (1..last).map(weight).sum();
@@ -178,15 +178,14 @@ fn noise(seed: u32) -> f64 {
 /// The interval number `tick` of one second, from 0; from the 40th on the machine is busy encoding.
 pub fn snapshot(tick: u32) -> Snapshot {
     let busy = tick >= 40;
-    let slow = |pid: u32| if busy && pid == 8812 { 24.0 } else { 1.0 };
+    let slow = |pid: u32| -> f64 { if busy && pid == 8812 { 24.0 } else { 1.0 } };
     let mut calls = Vec::new();
     let processes: Vec<ProcessStats> = PROGRAMS
         .iter()
         .filter(|p| busy || p.pid != 21_077)
         .map(|p| {
             let swing = 0.85 + 0.3 * noise(tick * 31 + p.pid);
-            let made: Vec<(u32, f64, &Makes)> =
-                p.makes.iter().map(|m| (m.0.id() as u32, m.1 * swing, m)).collect();
+            let made: Vec<(u32, f64, &Makes)> = p.makes.iter().map(|m| (m.0.id() as u32, m.1 * swing, m)).collect();
             let mut own = Vec::new();
             for (nr, count, m) in made {
                 let median = m.2 * if m.0 == Sysno::write { slow(p.pid).sqrt() } else { 1.0 };
@@ -284,13 +283,4 @@ pub fn without(tick: u32, probe: &'static str) -> Snapshot {
         advice: "Run kscope with sudo.".into(),
     };
     Snapshot { probes: Arc::new([ProbeStatus { name: probe, hook: "tp_btf", state }]), ..snapshot(tick) }
-}
-
-/// A distribution with these buckets, for tests of single numbers.
-pub fn histogram(scale: Scale, buckets: &[(u16, u64)]) -> Histogram {
-    let mut out = Histogram::new(scale);
-    for &(index, count) in buckets {
-        out.add(index, count);
-    }
-    out
 }

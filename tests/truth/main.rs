@@ -1,1 +1,76 @@
-fn main() {}
+//! The truth: kscope's numbers against what a workload knows of itself, on the running kernel.
+//!
+//! Each trial runs `kscope` on a workload and compares. The workloads live in this same executable, behind
+//! `--workload NAME ARGS…`, and write what they measured of themselves to the file named by `KSCOPE_FACTS`.
+//!
+//! Invariant: with privileges and BTF every trial runs, and fails where a probe does not work. Only without them are
+//! trials ignored, by name and with the reason. Bounds are those the interface states; none has a margin for luck.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod dashboard;
+mod filters;
+mod kscope;
+mod lifecycle;
+mod network;
+mod process;
+mod runqueue;
+mod syscalls;
+mod terminal;
+mod time;
+mod workload;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+/// The name of a trial and what it does.
+type Case = (&'static str, fn());
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some("--workload") {
+        return workload::main(&args.collect::<Vec<_>>());
+    }
+    let mut arguments = Arguments::from_args();
+    // Trials share two things that only one may use at a time: the CPUs and the dashboard's idea of "the busiest".
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+fn trials() -> Vec<Trial> {
+    let kernel = [syscalls::CASES, runqueue::CASES, network::CASES, time::CASES, process::CASES, filters::KERNEL_CASES];
+    let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
+    let screen = [dashboard::CASES, lifecycle::CASES].concat();
+    let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
+    let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
+    plain.chain(kernel).chain(screen).collect()
+}
+
+/// A trial that is ignored when one of `needs` gives a reason.
+fn trial((name, case): Case, needs: &'static [fn() -> Option<String>]) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = needs.iter().find_map(|missing| missing()) {
+            return Ok(Completion::ignored_with(reason));
+        }
+        case();
+        Ok(Completion::Completed)
+    })
+}
+
+/// Why the eBPF programs cannot be loaded by this user, if so.
+fn privileges() -> Option<String> {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_PERFMON: u64 = 1 << 38;
+    const CAP_BPF: u64 = 1 << 39;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let have = u64::from_str_radix(effective.trim(), 16).ok()?;
+    let enough = have & CAP_SYS_ADMIN != 0 || have & (CAP_BPF | CAP_PERFMON) == CAP_BPF | CAP_PERFMON;
+    (!enough).then(|| "needs root, or CAP_BPF and CAP_PERFMON".into())
+}
+
+/// Why the kernel's types are not known, if so.
+fn btf() -> Option<String> {
+    let path = std::path::Path::new("/sys/kernel/btf/vmlinux");
+    (!path.exists()).then(|| format!("needs {}, a kernel with CONFIG_DEBUG_INFO_BTF", path.display()))
+}

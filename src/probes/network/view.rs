@@ -1,7 +1,10 @@
 //! Network: which process moves how many bytes, and how that compares with what the interfaces carry.
 
+use std::cmp::Reverse;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Widget};
 
@@ -20,14 +23,13 @@ use crate::ui::widgets::text::{put, put_right};
 const TOP_FROM: (u16, u16) = (60, 15);
 /// Columns of a rate.
 const RATE: u16 = 12;
+/// Columns of the name of an interface.
+const NAME: u16 = 11;
 
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
-    let height = if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 {
-        0
-    } else {
-        (area.height * 2 / 5).clamp(8, 18)
-    };
+    let height =
+        if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 { 0 } else { (area.height * 2 / 5).clamp(8, 18) };
     let [top, table] = Layout::vertical([Constraint::Length(height), Constraint::Fill(1)]).areas(area);
     if height > 0 {
         let [payload, wire] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(top);
@@ -54,32 +56,53 @@ fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let theme = ctx.theme;
     let value = if ctx.look.filter.is_empty() { "" } else { "all processes" };
     let below = " with headers, retransmits and forwarding ";
-    let block: Block<'_> = pane("Wire", value, false, theme).title_bottom(Line::styled(below, theme.dim).right_aligned());
+    let block: Block<'_> =
+        pane("Wire", value, false, theme).title_bottom(Line::styled(below, theme.dim).right_aligned());
     let inner = block.inner(area);
     block.render(area, buf);
-    let snapshot = ctx.snapshot();
-    let mut interfaces: Vec<&Interface> = snapshot.interfaces.iter().collect();
-    interfaces.sort_by_key(|i| (std::cmp::Reverse(i.tx_bytes + i.rx_bytes), &i.name));
-    let name = 10.min(inner.width);
-    let trend = inner.width.saturating_sub(name + 2 * RATE + 2);
-    put(buf, inner.x, inner.y, "interface", name, theme.dim);
-    put_right(buf, inner.x + name, inner.y, "▲ sent", RATE, theme.tx);
-    put_right(buf, inner.x + name + RATE, inner.y, "▼ received", RATE, theme.rx);
-    for (interface, y) in interfaces.into_iter().zip(inner.y + 1..inner.bottom()) {
+    let [list, totals] = Layout::vertical([Constraint::Fill(1), Constraint::Length(3)]).areas(inner);
+    let row = |buf: &mut Buffer, y: u16, (name, style): (&str, Style), tx: &str, rx: &str| {
+        let [tx_style, rx_style] = if style == theme.dim { [theme.dim; 2] } else { [theme.tx, theme.rx] };
+        put(buf, inner.x, y, name, NAME, style);
+        put_right(buf, inner.x + NAME, y, tx, RATE, tx_style);
+        put_right(buf, inner.x + NAME + RATE, y, rx, RATE, rx_style);
+    };
+    row(buf, list.y, ("interface", theme.dim), "▲ sent", "▼ received");
+    let rate = |bytes| units::byte_rate(ctx.per_s(bytes));
+    let mut interfaces: Vec<&Interface> = ctx.snapshot().interfaces.iter().collect();
+    interfaces.sort_by_key(|i| (Reverse(i.tx_bytes + i.rx_bytes), &i.name));
+    for (interface, y) in interfaces.iter().zip(list.y + 1..list.bottom()) {
         let idle = interface.tx_bytes + interface.rx_bytes == 0;
-        let style = |busy| if idle { theme.dim } else { busy };
-        let rate = |bytes| units::byte_rate(ctx.per_s(bytes));
-        put(buf, inner.x, y, &interface.name, name, style(theme.text));
-        put_right(buf, inner.x + name, y, &rate(interface.tx_bytes), RATE, style(theme.tx));
-        put_right(buf, inner.x + name + RATE, y, &rate(interface.rx_bytes), RATE, style(theme.rx));
-        if trend >= 8 && !idle {
-            let carried = |t: &Tick| {
-                let same = t.snapshot.interfaces.iter().find(|i| i.name == interface.name);
-                same.map(|i| (i.tx_bytes + i.rx_bytes) as f64 / t.snapshot.seconds())
-            };
-            let values = ctx.history.last(usize::from(trend)).map(carried);
-            let line = spark(values, usize::from(trend), None);
-            put(buf, inner.x + name + 2 * RATE + 2, y, &line, trend, theme.dim);
+        let style = if idle { theme.dim } else { theme.text };
+        row(buf, y, (&interface.name, style), &rate(interface.tx_bytes), &rate(interface.rx_bytes));
+        if !idle {
+            course(ctx, interface, Rect { y, height: 1, ..inner }, buf);
         }
     }
+    let sum = |pick: fn(&Interface) -> u64| interfaces.iter().map(|i| pick(i)).sum::<u64>();
+    for x in totals.left()..totals.right() {
+        put(buf, x, totals.y, "─", 1, theme.border);
+    }
+    row(buf, totals.y + 1, ("all wire", theme.text), &rate(sum(|i| i.tx_bytes)), &rate(sum(|i| i.rx_bytes)));
+    let payload = ctx.snapshot().traffic();
+    let known = ctx.trouble(Group::Network).is_none();
+    let rate = |bytes| if known { rate(bytes) } else { units::DASH.to_owned() };
+    row(buf, totals.y + 2, ("payload", theme.text), &rate(payload.tx_bytes), &rate(payload.rx_bytes));
+}
+
+/// The course of what an interface carried, right of its numbers, where there is room.
+fn course(ctx: &Ctx<'_>, interface: &Interface, area: Rect, buf: &mut Buffer) {
+    let begin = NAME + 2 * RATE + 2;
+    let wide = area.width.saturating_sub(begin + 1);
+    if wide < 8 {
+        return;
+    }
+    let carried = |tick: &Tick| {
+        let same = tick.snapshot.interfaces.iter().find(|i| i.name == interface.name);
+        same.map(|i| (i.tx_bytes + i.rx_bytes) as f64 / tick.snapshot.seconds())
+    };
+    let values: Vec<Option<f64>> = ctx.history.last(usize::from(wide)).map(carried).collect();
+    let top = values.iter().flatten().copied().fold(0.0, f64::max) * 8.0 / 7.0;
+    let line = spark(values.into_iter(), usize::from(wide), Some(top));
+    put(buf, area.x + begin, area.y, &line, wide, ctx.theme.dim);
 }

@@ -2,16 +2,16 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::stats::CpuStats;
 use crate::core::units;
-use crate::ui::charts::{bound, cpu_cell, heatmap, insight, log_share, summary};
+use crate::ui::charts::{bar, bound, cpu_cell, heatmap, insight, log_share, summary};
 use crate::ui::columns::DELAYED;
-use crate::ui::ctx::{Ctx, Group, time};
+use crate::ui::ctx::{Ctx, DELAY_WARN_NS, Group, time};
 use crate::ui::listing;
-use crate::ui::widgets::bar::meter;
 use crate::ui::widgets::histogram::HistogramPlot;
 use crate::ui::widgets::pane::pane;
 use crate::ui::widgets::text::{put, put_right};
@@ -27,11 +27,8 @@ const FULL_LINE: u16 = 50;
 
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
-    let height = if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 {
-        0
-    } else {
-        (area.height * 9 / 20).clamp(8, 24)
-    };
+    let height =
+        if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 { 0 } else { (area.height * 9 / 20).clamp(8, 24) };
     let [top, table] = Layout::vertical([Constraint::Length(height), Constraint::Fill(1)]).areas(area);
     if height > 0 {
         let third = if area.width >= THREE_FROM { area.width / 3 } else { 0 };
@@ -55,7 +52,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 
 fn histogram(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let delay = &ctx.tick.runqueue;
-    let value = summary(ctx, delay, ctx.qualities().runqueue);
+    let value = summary(ctx, delay, ctx.qualities.runqueue, area.width.saturating_sub(16));
     let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound(delay)), Group::RunQueue) else { return };
     let marks: Vec<(&str, u64)> = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)]
         .into_iter()
@@ -90,23 +87,23 @@ fn line(ctx: &Ctx<'_>, cpu: &CpuStats, area: Rect, buf: &mut Buffer) {
         (time(cpu.delay.quantile(0.5)), ctx.theme.dim),
         (time(cpu.delay.quantile(0.99)), style_of(ctx, cpu.delay.quantile(0.99))),
     ];
-    let bar = area.width.saturating_sub(5 + 10 * 3);
-    entry(ctx, cpu, Rect { width: 5 + bar, ..area }, bar, buf);
-    for ((text, style), x) in numbers.iter().zip((area.x + 5 + bar..).step_by(10)) {
+    let wide = area.width.saturating_sub(5 + 10 * 3 + 1);
+    entry(ctx, cpu, Rect { width: 5 + wide, ..area }, wide, buf);
+    for ((text, style), x) in numbers.iter().zip((area.x + 5 + wide..).step_by(10)) {
         put_right(buf, x, area.y, text, 10, *style);
     }
 }
 
-fn style_of(ctx: &Ctx<'_>, ns: Option<u64>) -> ratatui::style::Style {
+fn style_of(ctx: &Ctx<'_>, ns: Option<u64>) -> Style {
     ns.map_or(ctx.theme.dim, |ns| ctx.delay_style(ns))
 }
 
 /// Number and bar of a CPU.
-fn entry(ctx: &Ctx<'_>, cpu: &CpuStats, area: Rect, bar: u16, buf: &mut Buffer) {
-    let p99 = cpu.delay.quantile(0.99);
+fn entry(ctx: &Ctx<'_>, cpu: &CpuStats, area: Rect, wide: u16, buf: &mut Buffer) {
     put_right(buf, area.x, area.y, &cpu.cpu.to_string(), 4, ctx.theme.dim);
-    let bar = p99.map_or_else(String::new, |ns| meter(log_share(ns), bar));
-    put(buf, area.x + 5, area.y, &bar, area.width.saturating_sub(5), style_of(ctx, p99));
+    let Some(p99) = cpu.delay.quantile(0.99) else { return };
+    let style = if p99 < DELAY_WARN_NS { ctx.theme.good } else { ctx.delay_style(p99) };
+    put(buf, area.x + 5, area.y, &bar(log_share(p99), wide), area.width.saturating_sub(5), style);
 }
 
 /// Columns of short entries, downwards.
@@ -127,10 +124,8 @@ fn grid(ctx: &Ctx<'_>, cpus: &[CpuStats], area: Rect, buf: &mut Buffer) {
     let (room, per_row) = (groups * 8 * usize::from(area.height), groups * 8);
     // More CPUs than cells: each cell is the worst of several neighbours.
     let each = cpus.len().div_ceil(room.max(1)).max(1);
-    let cells: Vec<(u32, Option<u64>)> = cpus
-        .chunks(each)
-        .map(|some| (some[0].cpu, some.iter().filter_map(|c| c.delay.quantile(0.99)).max()))
-        .collect();
+    let cells: Vec<(u32, Option<u64>)> =
+        cpus.chunks(each).map(|some| (some[0].cpu, some.iter().filter_map(|c| c.delay.quantile(0.99)).max())).collect();
     for (row, y) in cells.chunks(per_row).zip(area.top()..area.bottom()) {
         let mut spans = vec![Span::styled(format!("{:>4} ", row[0].0), ctx.theme.dim)];
         for group in row.chunks(8) {

@@ -4,7 +4,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Direction, Layout, Rect};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
 use super::names::{name, waits};
@@ -17,11 +17,12 @@ use crate::probes::syscalls::stats::CallStats;
 use crate::ui::charts::{bound, heatmap, insight, summary};
 use crate::ui::columns::{CALLERS, CALLS};
 use crate::ui::ctx::{Ctx, Group};
-use crate::ui::history::Tick;
+use crate::ui::history::{TICKS, Tick};
 use crate::ui::listing;
 use crate::ui::selection::RowId;
 use crate::ui::widgets::histogram::HistogramPlot;
 use crate::ui::widgets::pane::{note, pane};
+use crate::ui::widgets::text::width;
 
 /// From this width on the distribution stands beside the table, from this height on below it.
 const BESIDE_FROM: u16 = 100;
@@ -34,7 +35,7 @@ const WINDOW_S: f64 = 60.0;
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let (direction, size) = match (area.width, area.height) {
-        (BESIDE_FROM.., _) => (Direction::Horizontal, (area.width * 2 / 5).clamp(40, 76)),
+        (BESIDE_FROM.., _) => (Direction::Horizontal, (area.width * 3 / 10).clamp(36, 64)),
         (_, BELOW_FROM..) => (Direction::Vertical, area.height * 2 / 5),
         _ => (Direction::Vertical, 0),
     };
@@ -48,7 +49,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 
 fn listed(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let empty = |what: &str| ctx.trouble(Group::Syscalls).unwrap_or_else(|| ctx.nobody(what));
-    let value = summary(ctx, &ctx.tick.syscalls, ctx.qualities().syscalls);
+    let value = summary(ctx, &ctx.tick.syscalls, ctx.qualities.syscalls, area.width.saturating_sub(16));
     if let Some(nr) = ctx.callers_of {
         let title = format!("Syscalls › {}", name(nr));
         let block = pane(&title, "by process", true, ctx.theme).title_bottom(below(ctx));
@@ -63,13 +64,13 @@ fn listed(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 
 /// What is left out, below the table.
 fn below(ctx: &Ctx<'_>) -> Line<'static> {
-    let hidden = if ctx.look.hide_waiting {
+    let text = if ctx.look.hide_waiting {
         let hidden = ctx.tick.calls().iter().filter(|c| waits(c.nr)).count();
-        format!(" {hidden} waiting calls hidden · w shows them · kscope itself not counted ")
+        format!(" {hidden} waiting calls hidden (w) · kscope itself not counted ")
     } else {
-        " ⋯ waits by design · w hides · kscope itself not counted ".to_owned()
+        " ⋯ waits by design (w) · kscope itself not counted ".to_owned()
     };
-    Line::from(Span::styled(hidden, ctx.theme.dim))
+    Line::styled(text, ctx.theme.dim)
 }
 
 /// What is selected: a call, of everybody or of one process.
@@ -89,9 +90,8 @@ impl Chosen {
     }
 
     fn latency<'a>(&self, tick: &'a Tick) -> Option<&'a LatencyStats> {
-        let of = |calls: &'a [CallStats]| {
-            calls.binary_search_by_key(&self.nr, |c| c.nr).ok().map(|at| &calls[at].latency)
-        };
+        let of =
+            |calls: &'a [CallStats]| calls.binary_search_by_key(&self.nr, |c| c.nr).ok().map(|at| &calls[at].latency);
         match self.process {
             None => tick.call(self.nr),
             Some(id) => tick.process(id).and_then(|p| of(&p.calls)),
@@ -108,16 +108,19 @@ impl Chosen {
 }
 
 fn detail(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
-    let Some(chosen) = Chosen::of(ctx) else {
-        let block = pane("Latency", "", false, ctx.theme);
-        let inner = block.inner(area);
-        block.render(area, buf);
-        return note(buf, inner, "Nothing is selected.", ctx.theme);
+    let measured = ctx.trouble(Group::Syscalls).is_none();
+    let Some(chosen) = Chosen::of(ctx).filter(|_| measured) else {
+        if let Some(inner) = insight(ctx, area, buf, ("Latency", "", ""), Group::Syscalls) {
+            note(buf, inner, "Nothing is selected.", ctx.theme);
+        }
+        return;
     };
     let latency = chosen.latency(ctx.tick);
-    let value = latency.map_or_else(String::new, |l| summary(ctx, l, ctx.qualities().syscalls));
+    let title = chosen.title(ctx);
+    let room = area.width.saturating_sub(width(&title) + 7);
+    let value = latency.map_or_else(String::new, |l| summary(ctx, l, ctx.qualities.syscalls, room));
     let error = latency.map_or_else(String::new, bound);
-    let Some(inner) = insight(ctx, area, buf, (&chosen.title(ctx), &value, &error), Group::Syscalls) else { return };
+    let Some(inner) = insight(ctx, area, buf, (&title, &value, &error), Group::Syscalls) else { return };
     let map = if inner.height >= HEATMAP_FROM { inner.height * 2 / 5 } else { 0 };
     let window = u16::from(inner.height >= 6);
     let parts = [Constraint::Fill(1), Constraint::Length(window), Constraint::Length(map)];
@@ -126,7 +129,7 @@ fn detail(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         Some(latency) => histogram(ctx, latency, plot, buf),
         None => note(buf, plot, "Not called in this interval.", ctx.theme),
     }
-    if let Some(text) = over_window(ctx, chosen) {
+    if let Some(text) = over_window(ctx, chosen, line.width) {
         Line::styled(text, ctx.theme.dim).centered().render(line, buf);
     }
     if !map.is_empty() {
@@ -140,11 +143,11 @@ fn histogram(ctx: &Ctx<'_>, latency: &LatencyStats, area: Rect, buf: &mut Buffer
     HistogramPlot { histogram: &latency.histogram, baseline: None, marks: &marks, theme: ctx.theme }.render(area, buf);
 }
 
-/// `last 60 s: 1.20 M calls  p50 4.10 µs  p99 9.10 ms  p99.9 31.0 ms`.
-fn over_window(ctx: &Ctx<'_>, chosen: Chosen) -> Option<String> {
+/// `last 60 s: p50 4.10 µs  p99 9.10 ms  p99.9 31.0 ms  1.20 M calls`, as much of it as fits.
+fn over_window(ctx: &Ctx<'_>, chosen: Chosen, room: u16) -> Option<String> {
     let mut seconds = 0.0;
     let mut parts: Vec<(&Histogram, u64)> = Vec::new();
-    for tick in ctx.history.last(crate::ui::history::TICKS).rev() {
+    for tick in ctx.history.last(TICKS).rev() {
         if seconds >= WINDOW_S {
             break;
         }
@@ -152,8 +155,15 @@ fn over_window(ctx: &Ctx<'_>, chosen: Chosen) -> Option<String> {
         parts.extend(chosen.latency(tick).map(|l| (&l.histogram, l.max_ns)));
     }
     let window = Window::of(parts)?;
-    let quantile = |q| units::duration(window.quantile(q));
-    let (p50, p99, p999) = (quantile(0.5), quantile(0.99), quantile(0.999));
-    let calls = units::count(window.count());
-    Some(format!("last {seconds:.0} s: {calls} calls  p50 {p50}  p99 {p99}  p99.9 {p999}"))
+    let mut text = format!("last {seconds:.0} s:");
+    let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+    let named = quantiles.map(|(name, q)| format!("{name} {}", units::duration(window.quantile(q))));
+    let calls = format!("{} calls", units::count(window.count()));
+    for (part, gap) in named.iter().chain([&calls]).zip([" ", "  ", "  ", "  "]) {
+        if width(&text) + width(part) + 2 > room {
+            break;
+        }
+        text = text + gap + part;
+    }
+    Some(text)
 }

@@ -86,17 +86,17 @@ fn spread(histogram: &Histogram, axis: Axis, out: &mut [f64]) {
     }
 }
 
-impl Heatmap<'_> {
-    /// Counts by column and pixel, bottom first; `None` where nothing was recorded.
-    fn pixels(&self, shown: &[Option<&Histogram>], axis: Axis, height: usize) -> Vec<Option<Vec<f64>>> {
-        let column = |h: &Histogram| {
-            let mut out = vec![0.0; height];
-            spread(h, axis, &mut out);
-            out
-        };
-        shown.iter().map(|h| h.map(column)).collect()
-    }
+/// Counts by column and pixel, bottom first; `None` where nothing was recorded.
+fn pixels(shown: &[Option<&Histogram>], axis: Axis, height: usize) -> Vec<Option<Vec<f64>>> {
+    let column = |h: &Histogram| {
+        let mut out = vec![0.0; height];
+        spread(h, axis, &mut out);
+        out
+    };
+    shown.iter().map(|h| h.map(column)).collect()
+}
 
+impl Heatmap<'_> {
     fn cell(&self, buf: &mut Buffer, x: u16, y: u16, pixels: &[f64], max: f64) {
         let theme = self.theme;
         if theme.mono {
@@ -121,7 +121,7 @@ impl Heatmap<'_> {
         for y in area.top()..area.bottom() {
             put(buf, x, y, "│", 1, self.theme.border);
         }
-        // Labels name the lower bound of their row, and keep at least a row between two of them when there is room.
+        // A label is at the row that holds its value; where decades are denser than rows, the lower one is named.
         let mut free = area.bottom();
         for decade in axis.low..axis.high {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a row of the area")]
@@ -186,7 +186,7 @@ impl Widget for Heatmap<'_> {
         let shown = &self.columns[self.columns.len().saturating_sub(usize::from(plot.width))..];
         let axis = Axis::covering(shown.iter().flatten().copied());
         let a_cell = if self.theme.mono { 1 } else { 2 };
-        let columns = self.pixels(shown, axis, usize::from(plot.height) * a_cell);
+        let columns = pixels(shown, axis, usize::from(plot.height) * a_cell);
         let max = columns.iter().flatten().flatten().copied().fold(0.0, f64::max);
         if gutter > 0 {
             self.axis(buf, Rect { x: area.x, width: gutter, ..plot }, axis);

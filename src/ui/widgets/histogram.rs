@@ -8,10 +8,10 @@ use super::text::{put, put_right, width};
 use crate::core::histogram::{Histogram, Scale};
 use crate::core::units::{count, percent};
 use crate::ui::theme::Theme;
-use kscope_layout::bucket::MIN_EXP;
+use kscope_layout::bucket::{MAX_EXP, MIN_EXP};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Modifier;
+use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 const LABEL: u16 = 7;
 /// Columns of a count, `38.2 k`, and of its share, `<0.1 %`.
 const NUMBER: u16 = 7;
+/// The coarsest row: all octaves between the open ends.
+const MAX_OCTAVES: u32 = MAX_EXP - MIN_EXP;
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
 /// The bars of one histogram, with a ghost of another behind and quantiles named at their row.
@@ -91,20 +93,21 @@ impl Shape {
         // One step coarser than the buckets of the coarsest histogram drawn.
         let coarse = [Some(plot.histogram), plot.baseline].iter().flatten().any(|h| h.scale() == Scale::Two);
         let finest: u32 = if coarse { 2 } else { 4 };
-        let candidates = [(finest, 1), (2, 1), (1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (1, 32)];
-        for (per_octave, octaves) in candidates {
+        let finer = [(finest, 1), (2, 1)].into_iter();
+        for (per_octave, octaves) in finer.chain((1..=MAX_OCTAVES).map(|octaves| (1, octaves))) {
             let rows = Rows { per_octave, octaves };
             let live = rows.counts(plot.histogram);
             let ghost = plot.baseline.map(|b| rows.counts(b)).unwrap_or_default();
-            let first = live.keys().chain(ghost.keys()).min()?.saturating_sub(1);
-            let last = live.keys().chain(ghost.keys()).max()? + 1;
-            if last - first < u32::from(height) {
-                return Some(Self { rows, first, last, live, ghost });
+            let first = *live.keys().chain(ghost.keys()).min()?;
+            let last = *live.keys().chain(ghost.keys()).max()?;
+            let spare = u32::from(height).checked_sub(last - first + 1);
+            if spare.is_none() && octaves < MAX_OCTAVES {
+                continue;
             }
-            // Rather no margin than no row for something that was measured.
-            if octaves == 32 {
-                return Some(Self { rows, first: first + 1, last: last - 1, live, ghost });
-            }
+            // An empty row on either side shows that the tails really end; it is not worth coarser rows.
+            let (above, below) = (spare >= Some(2), spare >= Some(1));
+            let (first, last) = (first.saturating_sub(u32::from(above)), last + u32::from(below));
+            return Some(Self { rows, first, last, live, ghost });
         }
         None
     }
@@ -137,7 +140,7 @@ impl HistogramPlot<'_> {
     }
 
     /// The bar of a row, with the ghost of the baseline.
-    fn bar(&self, buf: &mut Buffer, (x, y): (u16, u16), wide: u16, live: f64, ghost: Option<f64>) {
+    fn bar(&self, buf: &mut Buffer, (x, y): (u16, u16), wide: u16, live: f64, ghost: Option<f64>, style: Style) {
         if wide == 0 {
             return;
         }
@@ -148,7 +151,6 @@ impl HistogramPlot<'_> {
         };
         let eighths = eighths_of(live);
         let (full, part) = (eighths / 8, usize::from(eighths % 8));
-        let style = self.theme.user;
         for column in 0..full {
             put(buf, x + column, y, "█", 1, style);
         }
@@ -172,8 +174,9 @@ impl Widget for HistogramPlot<'_> {
         if area.is_empty() {
             return;
         }
-        let shape = Shape::choose(&self, area.height).filter(|_| !self.histogram.is_empty() || self.baseline.is_some());
-        let Some(Shape { rows, first, last, live, ghost }) = shape else {
+        let chosen =
+            Shape::choose(&self, area.height).filter(|_| !self.histogram.is_empty() || self.baseline.is_some());
+        let Some(Shape { rows, first, last, live, ghost }) = chosen else {
             note(buf, area, "Nothing was measured here yet.", self.theme);
             return;
         };
@@ -182,6 +185,7 @@ impl Widget for HistogramPlot<'_> {
         let columns = Columns::of(area.width, marks_wide.min(area.width / 3));
         let total = live.values().fold(0_u64, |sum, &n| sum.saturating_add(n));
         let ghost_total = ghost.values().fold(0_u64, |sum, &n| sum.saturating_add(n));
+        let most = live.values().copied().max().unwrap_or(0);
         let share = |n: u64, of: u64| if of == 0 { 0.0 } else { n as f64 / of as f64 };
         let longest = live.values().map(|&n| share(n, total)).chain(ghost.values().map(|&n| share(n, ghost_total)));
         let longest = longest.fold(0.0, f64::max);
@@ -191,7 +195,8 @@ impl Widget for HistogramPlot<'_> {
             put_right(buf, area.x, y, &bound_label(rows.bound(row)), LABEL.min(area.width), label_style);
             let live_share = share(n, total);
             let ghost_share = ghost.get(&row).map(|&g| share(g, ghost_total) / longest);
-            self.bar(buf, (area.x + columns.bar, y), columns.bar_wide, live_share / longest, ghost_share);
+            let style = self.theme.heat_of(n as f64, most as f64).unwrap_or(self.theme.text);
+            self.bar(buf, (area.x + columns.bar, y), columns.bar_wide, live_share / longest, ghost_share, style);
             let mut x = area.x + columns.bar + columns.bar_wide;
             if !mark.is_empty() && columns.marks_wide > 3 {
                 put(buf, x, y, &format!(" ◂ {mark}"), columns.marks_wide, self.theme.accent);

@@ -29,6 +29,18 @@ pub fn pane<'a>(title: &'a str, value: &'a str, focused: bool, theme: &Theme) ->
         .title_top(Line::from(spans))
 }
 
+/// The leading parts of `value`, which two spaces separate, that a [`pane`] as wide as `area` shows whole beside `title`:
+/// a number that is cut is another number.
+pub fn fitting<'a>(title: &str, value: &'a str, area: Rect) -> &'a str {
+    // Two corners, a space on either side, two between title and value.
+    let room = area.width.saturating_sub(width(&printable(title)).saturating_add(6));
+    let mut value = value;
+    while width(&printable(value)) > room {
+        value = value.rfind("  ").map_or("", |at| value[..at].trim_end());
+    }
+    value
+}
+
 /// A sentence in the middle of an empty pane, wrapped between words.
 pub fn note(f: &mut Buffer, area: Rect, text: &str, theme: &Theme) {
     let area = area.intersection(f.area);
@@ -81,9 +93,20 @@ mod tests {
         assert_eq!(buf[(16, 0)].style().fg, theme.accent.fg);
     }
 
+    #[test]
+    fn values_are_whole_or_not_there() {
+        let value = "412 k/s  p50 1.9 µs  p99 1.24 ms";
+        let at = |wide| fitting("System calls", value, Rect::new(0, 0, wide, 3));
+        assert_eq!(
+            [60, 50, 49, 38, 37, 25, 24, 0].map(at),
+            [value, value, "412 k/s  p50 1.9 µs", "412 k/s  p50 1.9 µs", "412 k/s  p50 1.9 µs", "412 k/s", "", ""]
+        );
+    }
+
     proptest! {
         #[test]
         fn any_size_and_text(area in any_area(), text in any::<String>(), theme in any_theme()) {
+            prop_assert!(text.starts_with(fitting(&text, &text, area.0)));
             draws_inside(area.clone(), |area, buf| note(buf, area, &text, &theme));
             draws_inside(area, |area, buf| pane(&text, &text, false, &theme).render(area, buf));
         }

@@ -113,7 +113,8 @@ impl Widget for PromptLine<'_> {
         let mut right = area.right();
         if let Some(error) = error {
             // The error gives way before the input does.
-            let room = (right - x).saturating_sub(12).min(width(&printable(error)));
+            let typed = width(&printable(text)).saturating_add(3).clamp(12, 40);
+            let room = (right - x).saturating_sub(typed).min(width(&printable(error)));
             if room > 3 {
                 right -= room;
                 put(buf, right, area.y, error, room, self.theme.bad);

@@ -6,7 +6,7 @@ use super::text::{fit, put, put_right, width};
 use crate::ui::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::Span;
 use ratatui::widgets::Widget;
 use std::borrow::Cow;
@@ -196,6 +196,13 @@ impl Table<'_> {
             // Where keys do not go there is no bar, so that one row of the screen stands out.
             if self.focused {
                 buf.set_style(Rect { y, height: 1, ..area }, self.theme.selected);
+                // Reversed shades would say the opposite.
+                for &(_, x, width) in
+                    cells.iter().filter(|&&(i, ..)| content.get(i).is_some_and(|c| !c.spans.is_empty()))
+                {
+                    let shades = Rect { x: area.x + x, y, width, height: 1 };
+                    buf.set_style(shades, Style::new().remove_modifier(Modifier::REVERSED));
+                }
             }
         }
     }

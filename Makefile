@@ -1,0 +1,23 @@
+# `make run` starts the dashboard, `make test` checks everything. Each first installs what is missing.
+
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(CARGO_HOME)/bin:$(PATH)
+
+# Built as whoever calls, run as root: reading the kernel needs it. sudo would drop what the colours depend on.
+ifneq ($(shell id -u),0)
+AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
+endif
+
+.PHONY: run test
+.NOTPARALLEL:
+
+# ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
+run:
+	@scripts/setup.sh run
+	cargo run --release $(AS_ROOT) -- $(ARGS)
+
+test:
+	@scripts/setup.sh test
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test

@@ -1,0 +1,64 @@
+#!/bin/sh
+# Installs what building kscope needs and is not there: the pinned toolchain with its components, and bpf-linker.
+# `setup.sh run` and `setup.sh test` see to what those need on top. Says what it does; silent when all is there.
+# Touches rustup's and cargo's directories only, but for one package: tmux, and that only as root.
+set -eu
+cd "$(dirname "$0")/.."
+
+BPF_LINKER=0.10.3
+CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
+PATH=$CARGO_HOME/bin:$PATH
+export PATH
+
+say() { echo "setup: $*"; }
+fail() { echo "setup: $*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# What a key of rust-toolchain.toml holds, without quotes, brackets and commas.
+pinned() { sed -n "s/^$1 *= *//p" rust-toolchain.toml | tr -d '[]",'; }
+
+toolchain() {
+    channel=$(pinned channel)
+    if ! rustup toolchain list | grep -q "^$channel-"; then
+        say "installing Rust $channel, which rust-toolchain.toml asks for"
+        rustup toolchain install "$channel" --profile minimal --no-self-update
+    fi
+    installed=$(rustup component list --installed --toolchain "$channel")
+    for component in $(pinned components); do
+        # rust-src has no target in its name, the others have.
+        if ! echo "$installed" | grep -q -e "^$component\$" -e "^$component-"; then
+            say "installing the Rust component $component"
+            rustup component add "$component" --toolchain "$channel"
+        fi
+    done
+}
+
+bpf_linker() {
+    # One that does not start (its LLVM is that of the toolchain that built it) has no version either.
+    found=$(bpf-linker --version 2>/dev/null || true)
+    if [ "$found" != "bpf-linker $BPF_LINKER" ]; then
+        say "building bpf-linker $BPF_LINKER, which links the eBPF programs (${found:-not there yet}); it takes minutes, once"
+        cargo install --locked bpf-linker --version "$BPF_LINKER" --root "$CARGO_HOME" --force
+    fi
+}
+
+tmux_for_tests() {
+    has tmux && return
+    if has apt-get && [ "$(id -u)" -eq 0 ]; then
+        say "installing tmux, in which a test runs the dashboard"
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get install -y -q tmux || { apt-get update -q && apt-get install -y -q tmux; }; } && return
+    fi
+    say "tmux is not installed: the test that runs the dashboard in it will be skipped"
+}
+
+has rustup || fail "rustup is not installed: get it from https://rustup.rs, then run this again"
+has cc || fail "there is no C compiler: install gcc or clang (on Debian: apt install gcc libc6-dev), then run this again"
+if [ "${1:-}" = run ] && [ "$(id -u)" -ne 0 ]; then
+    has sudo || fail "kscope reads the kernel as root, and there is no sudo: run this as root"
+fi
+toolchain
+bpf_linker
+if [ "${1:-}" = test ]; then
+    tmux_for_tests
+fi

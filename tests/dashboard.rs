@@ -1,0 +1,341 @@
+//! The dashboard on a screen in memory: what each view looks like at each size, and what keys do to it.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use kscope::core::filter::Filter;
+use kscope::core::quality::Quality;
+use kscope::model::{Lost, Snapshot};
+use kscope::ui::app::{App, Effect, Settings};
+use kscope::ui::theme::Theme;
+use kscope::ui::view::View;
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+const SIZES: [(u16, u16); 4] = [(120, 36), (80, 24), (40, 12), (20, 5)];
+
+fn settings(view: View) -> Settings {
+    Settings {
+        theme: Theme::default(),
+        user_theme_dir: None,
+        filter: Filter::default(),
+        view,
+        interval: Duration::from_secs(1),
+        hide_waiting: true,
+        no_color: false,
+        indexed_colors: false,
+        utc_offset_s: 0,
+    }
+}
+
+/// A dashboard that has watched the machine become busy.
+fn watching(view: View) -> App {
+    let mut app = App::new(settings(view));
+    (20..60).for_each(|tick| app.on_snapshot(Arc::new(common::snapshot(tick))));
+    app
+}
+
+fn screen(app: &mut App, (width, height): (u16, u16)) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| app.draw(frame)).unwrap();
+    terminal.backend().to_string()
+}
+
+/// Keys by name, apart by blanks; any other word is typed.
+fn press(app: &mut App, script: &str) -> Vec<Effect> {
+    let code = |word: &str| match word {
+        "Up" => Some(KeyCode::Up),
+        "Down" => Some(KeyCode::Down),
+        "End" => Some(KeyCode::End),
+        "Home" => Some(KeyCode::Home),
+        "PgDn" => Some(KeyCode::PageDown),
+        "Enter" => Some(KeyCode::Enter),
+        "Esc" => Some(KeyCode::Esc),
+        "Tab" => Some(KeyCode::Tab),
+        "Backspace" => Some(KeyCode::Backspace),
+        "Space" => Some(KeyCode::Char(' ')),
+        _ => None,
+    };
+    let mut effects = Vec::new();
+    for word in script.split(' ') {
+        let codes = code(word).map_or_else(|| word.chars().map(KeyCode::Char).collect(), |code| vec![code]);
+        effects.extend(codes.into_iter().filter_map(|c| app.on_key(KeyEvent::new(c, KeyModifiers::NONE))));
+    }
+    effects
+}
+
+/// What is on a wide screen after keys were pressed.
+fn after(app: &mut App, script: &str) -> String {
+    press(app, script);
+    screen(app, (120, 36))
+}
+
+/// The line of the selected row.
+fn selected(screen: &str) -> &str {
+    screen.lines().find(|line| line.contains('▸')).unwrap_or_default()
+}
+
+#[test]
+fn every_view_at_every_size() {
+    for view in View::ALL {
+        let mut app = watching(view);
+        for size in SIZES {
+            insta::assert_snapshot!(format!("{}-{}x{}", view.name(), size.0, size.1), screen(&mut app, size));
+        }
+    }
+}
+
+#[test]
+fn callers_of_a_call_and_help_and_prompts() {
+    let mut app = watching(View::Overview);
+    insta::assert_snapshot!("callers", after(&mut app, "2 Down Enter"));
+    insta::assert_snapshot!("help", after(&mut app, "?"));
+    press(&mut app, "Esc p 88x Enter");
+    insta::assert_snapshot!("prompt-80x24", screen(&mut app, (80, 24)));
+}
+
+#[test]
+fn hundreds_of_cpus_become_a_grid() {
+    let mut app = App::new(settings(View::Scheduler));
+    app.on_snapshot(Arc::new(common::with_cpus(50, 320)));
+    insta::assert_snapshot!("scheduler-320-cpus", screen(&mut app, (120, 36)));
+    app.on_snapshot(Arc::new(common::with_cpus(51, 64)));
+    insta::assert_snapshot!("scheduler-64-cpus", screen(&mut app, (200, 50)));
+}
+
+#[test]
+fn before_the_first_numbers_it_says_so() {
+    let mut app = App::new(settings(View::Overview));
+    assert!(screen(&mut app, (80, 24)).contains("measuring… first numbers in 1.00 s"));
+    assert!(screen(&mut app, (19, 5)).contains("kscope needs 20x5"));
+    assert_eq!(press(&mut app, "Down End Enter s r Space w / x Enter q"), [Effect::Quit]);
+}
+
+#[test]
+fn enter_goes_from_a_call_to_its_callers_to_one_process_and_escape_comes_back() {
+    let mut app = watching(View::Syscalls);
+    assert!(selected(&after(&mut app, "Down")).contains("write"));
+    let callers = after(&mut app, "Enter");
+    assert!(callers.contains("Syscalls › write") && callers.contains("redis-server") && callers.contains("sshd"));
+    let filtered = after(&mut app, "End Enter");
+    assert!(filtered.contains("filter pid "), "{filtered}");
+    assert!(!after(&mut app, "Esc").contains("› write"));
+    assert!(after(&mut app, "Esc").contains("filter none"));
+}
+
+#[test]
+fn a_filter_applies_to_every_view() {
+    let mut app = watching(View::Overview);
+    for view in ["1", "2", "3", "4"] {
+        let shown = if view == "1" { after(&mut app, "p 1402,2213 Enter") } else { after(&mut app, view) };
+        assert!(shown.contains("filter pid 1402,2213"), "{shown}");
+        assert!(!shown.contains("nginx") && !shown.contains("ffmpeg"), "{shown}");
+    }
+    let calls = after(&mut app, "2");
+    assert!(calls.contains("pread64") && !calls.contains("sendfile"), "{calls}");
+    assert!(calls.contains("±9.1 %"), "a filtered view has the coarser bound: {calls}");
+    assert!(after(&mut app, "p Backspace Backspace Backspace Backspace Backspace Enter").contains("filter pid 1402 "));
+}
+
+#[test]
+fn a_pid_that_does_not_exist_or_has_gone_is_said() {
+    let mut app = watching(View::Overview);
+    assert!(after(&mut app, "p 4711 Enter").contains("No process 4711"));
+    assert!(after(&mut app, "2").contains("No process 4711"));
+    press(&mut app, "1 Esc p 21077 Enter");
+    // The video is done: it was in the snapshots of before only.
+    let mut gone = common::snapshot(10);
+    gone.unix_s = common::snapshot(63).unix_s;
+    app.on_snapshot(Arc::new(gone));
+    assert!(screen(&mut app, (120, 36)).contains("21077 (ffmpeg) exited 4.0 s ago"));
+}
+
+#[test]
+fn the_selection_stays_on_its_row_when_the_order_changes() {
+    let mut app = watching(View::Overview);
+    assert!(selected(&after(&mut app, "Down")).contains("nginx"));
+    for _ in 0..9 {
+        assert!(selected(&after(&mut app, "s")).contains("nginx"));
+        assert!(selected(&after(&mut app, "r")).contains("nginx"));
+    }
+    assert!(!selected(&after(&mut app, "Home")).is_empty(), "the first row is selected");
+}
+
+#[test]
+fn rows_are_searched_by_text_while_typing() {
+    let mut app = watching(View::Overview);
+    let typed = after(&mut app, "/ WORK");
+    assert!(typed.contains("nginx") && !typed.contains("redis"), "the command line counts: {typed}");
+    assert!(after(&mut app, "Enter").contains("rows “WORK”"));
+    assert!(after(&mut app, "2").contains("pread64"), "another table has a text of its own");
+    assert!(after(&mut app, "1 Esc").contains("redis"));
+    assert!(after(&mut app, "/ zzz Enter").contains("No row contains “zzz”"));
+}
+
+#[test]
+fn a_pause_freezes_what_is_shown_and_sorting_goes_on() {
+    let mut app = watching(View::Overview);
+    let before = after(&mut app, "Space");
+    app.on_snapshot(Arc::new(common::snapshot(72)));
+    let frozen = screen(&mut app, (120, 36));
+    assert!(frozen.contains("■ paused 13 s old") && before.contains("14:03:30") && frozen.contains("14:03:30"));
+    assert!(selected(&after(&mut app, "End")).contains("systemd"));
+    assert!(after(&mut app, "p 8812 Enter").contains("nginx"));
+    assert!(after(&mut app, "Space").contains("● live 1 s · 14:03:43"));
+}
+
+#[test]
+fn the_interval_steps_and_stops_at_its_ends() {
+    let mut app = watching(View::Overview);
+    let interval = |ms| Effect::SetInterval(Duration::from_millis(ms));
+    assert_eq!(press(&mut app, "+ + - - -"), [2000, 5000, 2000, 1000, 500].map(interval));
+    assert_eq!(press(&mut app, "- - - -"), [200, 100].map(interval));
+    assert!(screen(&mut app, (120, 36)).contains("already the shortest"));
+}
+
+#[test]
+fn waiting_calls_stand_below_or_are_hidden() {
+    let mut app = watching(View::Syscalls);
+    let hidden = screen(&mut app, (120, 36));
+    assert!(!hidden.contains("futex") && hidden.contains("waiting calls hidden"));
+    let shown = after(&mut app, "w");
+    let line = |name| shown.lines().position(|l| l.contains(name)).unwrap();
+    assert!(line("futex ⋯") > line("ftruncate"));
+}
+
+#[test]
+fn unknown_keys_are_said_once() {
+    let mut app = watching(View::Scheduler);
+    assert!(after(&mut app, "x").contains("x does nothing here; ? shows the keys"));
+    assert!(!after(&mut app, "Down").contains("does nothing here"));
+    assert!(after(&mut app, "w").contains("w does nothing here"));
+    app.on_key(KeyEvent::new(KeyCode::Char('\u{1b}'), KeyModifiers::CONTROL));
+    assert!(!screen(&mut app, (120, 36)).contains('\u{1b}'));
+}
+
+#[test]
+fn control_c_and_control_z_reach_through_a_prompt() {
+    let mut app = watching(View::Overview);
+    press(&mut app, "p");
+    assert_eq!(press(&mut app, "q"), []);
+    assert_eq!(app.on_key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL)), Some(Effect::Suspend));
+    assert_eq!(app.on_key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Effect::Quit));
+}
+
+#[test]
+fn themes_go_round_and_no_color_stays() {
+    let mut app = watching(View::Overview);
+    for name in ["light", "monochrome", "dark"] {
+        assert!(after(&mut app, "t").contains(&format!("theme {name}")));
+    }
+    let mut plain = App::new(Settings { no_color: true, ..settings(View::Overview) });
+    assert!(after(&mut plain, "t").contains("NO_COLOR"));
+    plain.on_snapshot(Arc::new(common::snapshot(1)));
+    let mut terminal = Terminal::new(TestBackend::new(120, 36)).unwrap();
+    terminal.draw(|frame| plain.draw(frame)).unwrap();
+    let reset = ratatui::style::Color::Reset;
+    assert!(terminal.backend().buffer().content.iter().all(|cell| cell.fg == reset && cell.bg == reset));
+}
+
+#[test]
+fn a_failed_probe_is_a_sentence_and_its_numbers_are_dashes() {
+    let mut app = App::new(settings(View::Overview));
+    app.on_snapshot(Arc::new(common::without(50, "sys_enter")));
+    let overview = screen(&mut app, (120, 36));
+    assert!(overview.contains("refused sys_enter") && overview.contains("Run kscope with sudo."), "{overview}");
+    assert!(overview.contains("Run queue  15.7 k/s"), "the other panes go on: {overview}");
+    let syscalls = after(&mut app, "2");
+    assert!(syscalls.contains("Run kscope with sudo.") && !syscalls.contains("pread64"));
+    insta::assert_snapshot!("failed-probe", overview);
+}
+
+#[test]
+fn losses_are_marked_where_they_matter() {
+    let mut snapshot = common::snapshot(50);
+    snapshot.lost_ever = Lost { threads: 0, records: 12 };
+    snapshot.qualities.syscalls = Quality::LowerBound;
+    snapshot.qualities.network = Quality::NotAvailable;
+    let mut app = App::new(settings(View::Overview));
+    app.on_snapshot(Arc::new(snapshot));
+    let shown = screen(&mut app, (120, 36));
+    assert!(shown.contains("lost 12") && shown.contains('≥') && shown.contains("Network bytes are not"), "{shown}");
+}
+
+#[test]
+fn names_cannot_steer_the_terminal() {
+    let mut snapshot = common::snapshot(50);
+    for process in &mut snapshot.processes {
+        let ident = Arc::make_mut(&mut process.ident);
+        ident.comm = "\u{1b}[2J\r\u{202e}evil".into();
+        ident.cmdline = "\u{9b}31m\n".into();
+        process.exited = true;
+    }
+    snapshot.host.name = "\u{7}host".into();
+    let mut app = App::new(settings(View::Overview));
+    app.on_snapshot(Arc::new(snapshot));
+    for view in ["1", "2", "3", "4"] {
+        press(&mut app, view);
+        let shown = screen(&mut app, (200, 50));
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{shown:?}");
+    }
+}
+
+fn any_key() -> impl Strategy<Value = KeyEvent> {
+    let known = "1234jkpsrwt+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    let named = [
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::Enter,
+        KeyCode::Esc,
+        KeyCode::Tab,
+        KeyCode::BackTab,
+        KeyCode::Backspace,
+        KeyCode::Left,
+        KeyCode::F(7),
+    ];
+    let code = prop_oneof![
+        4 => proptest::sample::select(known),
+        4 => proptest::sample::select(named.to_vec()),
+        1 => any::<char>().prop_map(KeyCode::Char),
+    ];
+    (code, any::<u8>()).prop_map(|(code, m)| KeyEvent::new(code, KeyModifiers::from_bits_truncate(m & m >> 3)))
+}
+
+fn any_snapshot() -> impl Strategy<Value = Snapshot> {
+    (0_u32..80, 0_u32..5).prop_map(|(tick, kind)| match kind {
+        0 => Snapshot::default(),
+        1 => common::with_cpus(tick, tick * 7),
+        2 => common::without(tick, "sched_switch"),
+        _ => common::snapshot(tick),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_keys_and_no_size_make_it_panic(
+        steps in proptest::collection::vec((any_key(), proptest::option::weighted(0.2, any_snapshot())), 1..40),
+        (width, height) in (1_u16..240, 1_u16..70),
+    ) {
+        let mut app = App::new(settings(View::Overview));
+        for (key, snapshot) in steps {
+            if let Some(snapshot) = snapshot {
+                app.on_snapshot(Arc::new(snapshot));
+            }
+            app.on_key(key);
+            screen(&mut app, (width, height));
+        }
+        for size in SIZES {
+            screen(&mut app, size);
+        }
+    }
+}

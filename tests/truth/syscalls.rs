@@ -1,0 +1,250 @@
+//! System calls: counts, errors and quantiles.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::Case;
+use crate::kscope::{self, Report, Running, TempDir, assert_close, call, number, report};
+use crate::workload::{self, arg, in_child, nanosleep, ns, timespec};
+
+pub const CASES: &[Case] = &[
+    ("syscalls::a_process_made_exactly_this_many_calls", exact_count),
+    ("syscalls::the_threads_of_a_process_are_one_row", threads),
+    ("syscalls::failures_are_counted_as_errors", errors),
+    ("syscalls::sleeps_of_5_ms_have_their_median_there", five_ms),
+    ("syscalls::quantiles_of_a_process_are_within_a_bucket", process_quantiles),
+    ("syscalls::quantiles_of_the_host_are_within_a_bucket", host_quantiles),
+    ("syscalls::what_a_signal_cut_short_is_not_a_call_that_completed", interrupted),
+    ("syscalls::without_a_filter_the_host_is_counted", host_count),
+];
+
+/// Bounds that the interface states: half a bucket of 2^(1/4), and of 2^(1/8), at the geometric midpoint.
+const SCALE_2: f64 = 0.091;
+const SCALE_3: f64 = 0.044_3;
+const QUANTILES: [(&str, usize); 3] = [("p50_ns", 50), ("p90_ns", 90), ("p99_ns", 99)];
+
+pub fn workload(name: &str, args: &[String]) -> Option<Value> {
+    Some(match name {
+        "getppid" => {
+            workload::call(libc::SYS_getppid, arg(args, 0));
+            json!({ "pid": std::process::id() })
+        }
+        "threads" => {
+            let (threads, calls) = (arg(args, 0), arg(args, 1));
+            std::thread::scope(|s| {
+                (0..threads).for_each(|_| drop(s.spawn(|| workload::call(libc::SYS_getppid, calls))));
+            });
+            json!({ "pid": std::process::id() })
+        }
+        "enoent" => in_child(|| fail_to_open(arg(args, 0))).join(),
+        "sleep" => {
+            let sleep = Duration::from_millis(arg(args, 1));
+            in_child(|| timed((0..arg(args, 0)).map(|_| sleep), |time| assert!(nanosleep(time)))).join()
+        }
+        "mixture" => match args[0].as_str() {
+            "nanosleep" => in_child(|| timed(mixture(), |time| assert!(nanosleep(time)))).join(),
+            "rt_sigtimedwait" => in_child(|| timed(mixture(), wait_for_no_signal)).join(),
+            _ => return None,
+        },
+        "interrupted" => in_child(interrupted_calls).join(),
+        _ => return None,
+    })
+}
+
+fn exact_count() {
+    let report = report(&["getppid", "100000"]);
+    let process = report.process(number(&report.facts["pid"]));
+    assert_eq!(process.count("getppid"), 100_000);
+    let row = call(&report.json, "getppid").expect("a row of the command's tree");
+    assert_eq!((number(&row["count"]), number(&row["errors"])), (100_000, 0));
+    assert!(number(&row["max_ns"]) <= number(&row["total_ns"]), "{row}");
+}
+
+fn threads() {
+    let report = report(&["threads", "4", "25000"]);
+    assert_eq!(report.process(number(&report.facts["pid"])).count("getppid"), 100_000);
+}
+
+fn errors() {
+    let report = report(&["enoent", "1000"]);
+    let row = report.process(number(&report.facts["pid"])).call("openat").expect("a row for openat");
+    assert_eq!((number(&row["count"]), number(&row["errors"])), (1_000, 1_000));
+}
+
+fn fail_to_open(times: u64) -> Value {
+    for _ in 0..times {
+        // SAFETY: the path is a C string; nothing is at it, so nothing is opened.
+        let fd = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/kscope/is/not/here".as_ptr(), 0) };
+        assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ENOENT), "fd {fd}");
+    }
+    json!({})
+}
+
+fn five_ms() {
+    let report = report(&["sleep", "200", "5"]);
+    let row = report.process(number(&report.facts["pid"])).call("nanosleep").expect("a row for nanosleep");
+    assert_eq!(number(&row["count"]), 200);
+    let p50 = number(&row["p50_ns"]);
+    assert!((5_000_000..=5_600_000).contains(&p50), "p50 {p50} ns, itself it saw {}", report.facts);
+    assert_inside(row, &report.facts);
+}
+
+fn process_quantiles() {
+    let report = report(&["mixture", "nanosleep"]);
+    let row = report.process(number(&report.facts["pid"])).call("nanosleep").expect("a row for nanosleep");
+    compare_quantiles(row, &report.facts, SCALE_2);
+}
+
+/// Host-wide rows have the finer scale. Nobody else waits for signals with a timeout, so the host's row is the workload's.
+fn host_quantiles() {
+    let report = while_measuring(&["mixture", "rt_sigtimedwait"]);
+    let row = call(&report.json, "rt_sigtimedwait").expect("a row for rt_sigtimedwait");
+    compare_quantiles(row, &report.facts, SCALE_3);
+}
+
+fn compare_quantiles(row: &Value, facts: &Value, bound: f64) {
+    assert_eq!(number(&row["count"]), number(&facts["count"]), "{row} and {facts}");
+    for (name, _) in QUANTILES {
+        assert_close(name, number(&row[name]), number(&facts[name]), bound, 0);
+    }
+    assert_inside(row, facts);
+}
+
+/// Each call lasted at least as long as it was asked to, and less than what was timed around it: so did their sum and the
+/// longest.
+fn assert_inside(row: &Value, facts: &Value) {
+    for (name, asked) in [("total_ns", "asked_total_ns"), ("max_ns", "asked_max_ns")] {
+        let inside = number(&facts[asked])..=number(&facts[name]);
+        assert!(inside.contains(&number(&row[name])), "{name} of {row} is not within {inside:?}");
+    }
+}
+
+/// 280 sleeps of 1 ms, 180 of 3 ms and 40 of 10 ms, in an order that is always the same and has no pattern. The ranks of
+/// the three quantiles (250, 450, 495 of 500) lie well inside a kind: none is decided by a single late wake-up.
+fn mixture() -> impl Iterator<Item = Duration> {
+    let mut sleeps: Vec<u64> = [vec![1; 280], vec![3; 180], vec![10; 40]].concat();
+    let mut seed = 1_u64;
+    for at in (1..sleeps.len()).rev() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        sleeps.swap(at, (seed >> 33) as usize % (at + 1));
+    }
+    sleeps.into_iter().map(Duration::from_millis)
+}
+
+/// Makes each wait and times it from outside.
+fn timed(sleeps: impl Iterator<Item = Duration>, wait: impl Fn(Duration)) -> Value {
+    let (asked, mut took): (Vec<u64>, Vec<u64>) = sleeps
+        .map(|sleep| {
+            let begin = Instant::now();
+            wait(sleep);
+            (ns(sleep), ns(begin.elapsed()))
+        })
+        .unzip();
+    took.sort_unstable();
+    let mut facts = json!({
+        "count": took.len(),
+        "total_ns": took.iter().sum::<u64>(),
+        "max_ns": took.last(),
+        "asked_total_ns": asked.iter().sum::<u64>(),
+        "asked_max_ns": asked.iter().max(),
+    });
+    for (name, percent) in QUANTILES {
+        facts[name] = took[(percent * took.len()).div_ceil(100) - 1].into();
+    }
+    facts
+}
+
+fn wait_for_no_signal(time: Duration) {
+    let timeout = timespec(time);
+    let none = 0_u64;
+    // SAFETY: an empty kernel signal set of 8 bytes and a timeout, both alive; no information is asked for.
+    let result = unsafe {
+        let information = std::ptr::null_mut::<libc::siginfo_t>();
+        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const none, information, &raw const timeout, size_of::<u64>())
+    };
+    assert_eq!((result, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EAGAIN)));
+}
+
+/// A call that returns -ERESTART* is entered and left, but nobody has seen it complete. `nanosleep` then ends with EINTR,
+/// `read` is entered again (`SA_RESTART`) and completes: in both cases the completed ones are what the caller counted.
+fn interrupted() {
+    let report = report(&["interrupted"]);
+    let (process, facts) = (report.process(number(&report.facts["pid"])), &report.facts);
+    let (sleeps, reads) = (process.call("nanosleep").unwrap(), process.call("read").unwrap());
+    assert!(number(&facts["cut_short"]) > 0 && number(&facts["slept"]) > 0, "a workload that proves nothing: {facts}");
+    assert_eq!((number(&sleeps["count"]), number(&sleeps["errors"])), (number(&facts["slept"]), 0), "{facts}");
+    assert_eq!((number(&reads["count"]), number(&reads["errors"])), (number(&facts["reads"]), 0), "{facts}");
+    // The one whose sleep was cut short was not there for its full time: it must not pull the median down.
+    assert!(number(&sleeps["p50_ns"]) >= 9 * 40_000_000 / 10, "{sleeps}");
+}
+
+/// Where the handler writes a byte: what makes a restarted read complete.
+static WAKE: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(-1);
+
+extern "C" fn on_alarm(_: libc::c_int) {
+    let fd = WAKE.load(std::sync::atomic::Ordering::Relaxed);
+    // SAFETY: write is allowed in a signal handler; with -1 it fails and does nothing.
+    unsafe { libc::write(fd, [0_u8].as_ptr().cast(), 1) };
+}
+
+fn interrupted_calls() -> Value {
+    use std::os::fd::AsRawFd;
+    // SAFETY: zeros are a valid sigaction; the handler only writes to a pipe.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_alarm as extern "C" fn(libc::c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()), 0);
+    }
+    let (mut slept, mut cut_short, mut reads) = (0, 0, 0);
+    for turn in 0..60 {
+        if turn % 2 == 0 {
+            alarm(Duration::from_millis(5));
+        }
+        if nanosleep(Duration::from_millis(40)) { slept += 1 } else { cut_short += 1 }
+    }
+    let (pipe, writer) = std::io::pipe().unwrap();
+    WAKE.store(writer.as_raw_fd(), std::sync::atomic::Ordering::Relaxed);
+    for _ in 0..20 {
+        alarm(Duration::from_millis(5));
+        let mut byte = [0_u8];
+        // SAFETY: a buffer of one byte, and one byte asked for.
+        assert_eq!(unsafe { libc::read(pipe.as_raw_fd(), byte.as_mut_ptr().cast(), 1) }, 1);
+        reads += 1;
+    }
+    json!({ "slept": slept, "cut_short": cut_short, "reads": reads })
+}
+
+/// One SIGALRM after `time`.
+fn alarm(time: Duration) {
+    let once = libc::itimerval {
+        it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 },
+        it_value: libc::timeval { tv_sec: 0, tv_usec: time.subsec_micros().into() },
+    };
+    // SAFETY: the request outlives the call; the old timer is not asked for.
+    assert_eq!(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const once, std::ptr::null_mut()) }, 0);
+}
+
+fn host_count() {
+    let report = while_measuring(&["getppid", "100000"]);
+    assert_eq!(report.process(number(&report.facts["pid"])).count("getppid"), 100_000);
+    let row = call(&report.json, "getppid").expect("a host-wide row for getppid");
+    assert!(number(&row["count"]) >= 100_000, "{row}");
+    assert!(number(&report.json["runqueue"]["all"]["count"]) > 0, "a host whose run queues stand still");
+}
+
+/// A report on the host without a filter, and a workload that begins and ends while it measures.
+fn while_measuring(workload: &[&str]) -> Report {
+    let dir = TempDir::new();
+    let facts = dir.join("facts.json");
+    let mut running = Running::start(&["report", "--for", "4s", "--format", "json"]);
+    running.wait_until_measuring();
+    let mut command = Command::new(kscope::workload_path());
+    let status = command.arg("--workload").args(workload).env("KSCOPE_FACTS", &facts).status().unwrap();
+    assert!(status.success(), "{status}");
+    let output = running.finish();
+    let facts = serde_json::from_str(&std::fs::read_to_string(facts).unwrap()).unwrap();
+    Report::parse(&output, facts)
+}

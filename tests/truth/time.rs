@@ -1,0 +1,100 @@
+//! Where thread time went: the four parts against wall time, on-CPU time against the scheduler's and `wait4`'s account.
+
+use std::fs::File;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use kscope::probes::time::stats::TimeSplit;
+use serde_json::{Value, json};
+
+use crate::Case;
+use crate::kscope::{assert_close, number, report};
+use crate::workload::{self, Schedstat, arg, in_child, nanosleep, ns, spin};
+
+pub const CASES: &[Case] = &[
+    ("time::a_busy_thread", || compare("busy", "0", |t| 10 * t.user_ns > 9 * t.on_cpu_ns())),
+    ("time::a_sleeping_thread", || compare("asleep", "0", |t| 20 * t.blocked_ns > 19 * t.total_ns())),
+    ("time::a_thread_that_works_and_sleeps", || compare("mixed", "0", |t| 10 * t.blocked_ns > 4 * t.total_ns())),
+    ("time::a_thread_that_is_busy_in_the_kernel", || compare("kernel", "0", |t| 10 * t.kernel_ns > 9 * t.on_cpu_ns())),
+    ("time::four_busy_threads", || compare("busy", "4", |t| 10 * t.user_ns > 9 * t.on_cpu_ns())),
+    ("time::four_threads_that_work_and_sleep", || compare("mixed", "4", |t| 10 * t.blocked_ns > 4 * t.total_ns())),
+];
+
+const BOUND: f64 = 0.02;
+/// The child's first and last steps (returning from fork, handing back its facts, giving up its memory), which it cannot
+/// see itself. It decides only where there is next to nothing to count: the on-CPU time of one that sleeps.
+const EDGES_NS: u64 = 1_000_000;
+/// Long enough that those steps are far below the bound.
+const LIFE: Duration = Duration::from_millis(1_800);
+
+pub fn workload(name: &str, args: &[String]) -> Option<Value> {
+    let work = match (name, args.first()?.as_str()) {
+        ("time", "busy") => || spin(LIFE),
+        ("time", "asleep") => || assert!(nanosleep(LIFE)),
+        ("time", "mixed") => mixed,
+        ("time", "kernel") => read_zeros,
+        _ => return None,
+    };
+    Some(in_child(|| live(arg(args, 1), work)).join())
+}
+
+fn compare(kind: &str, threads: &str, shape: fn(&TimeSplit) -> bool) {
+    let report = report(&["time", kind, threads]);
+    let facts = &report.facts;
+    let row = &report.process(number(&facts["pid"])).0["time"];
+    let part = |name: &str| number(&row[name]);
+    let parts = TimeSplit {
+        user_ns: part("user_ns"),
+        kernel_ns: part("kernel_ns"),
+        runnable_ns: part("runnable_ns"),
+        blocked_ns: part("blocked_ns"),
+    };
+    assert_close("all four parts", parts.total_ns(), number(&facts["wall_ns"]), BOUND, EDGES_NS);
+    assert_close("on CPU, by rusage", parts.on_cpu_ns(), number(&facts["rusage_ns"]), BOUND, EDGES_NS);
+    assert_close("on CPU, by schedstat", parts.on_cpu_ns(), number(&facts["on_cpu_ns"]), BOUND, EDGES_NS);
+    assert!(shape(&parts), "the wrong part is large: {row}");
+}
+
+/// Works in `threads` threads, or without any in the main one, and adds up what each saw of its own life.
+fn live(threads: u64, work: fn()) -> Value {
+    let (begin, mut all_ns, mut seen) = (Instant::now(), 0, Schedstat::default());
+    if threads == 0 {
+        work();
+    }
+    std::thread::scope(|s| {
+        let started: Vec<_> = (0..threads)
+            .map(|_| {
+                s.spawn(move || {
+                    let begin = Instant::now();
+                    work();
+                    (Schedstat::of_this_thread(), ns(begin.elapsed()))
+                })
+            })
+            .collect();
+        for thread in started {
+            let (stat, wall_ns) = thread.join().unwrap();
+            seen = seen.plus(stat);
+            all_ns += wall_ns;
+        }
+    });
+    seen = seen.plus(Schedstat::of_this_thread());
+    json!({ "wall_ns": all_ns + ns(begin.elapsed()), "on_cpu_ns": seen.on_cpu_ns })
+}
+
+fn mixed() {
+    let end = Instant::now() + LIFE;
+    while Instant::now() < end {
+        spin(Duration::from_millis(2));
+        workload::call(libc::SYS_getppid, 100);
+        assert!(nanosleep(Duration::from_millis(3)));
+    }
+}
+
+fn read_zeros() {
+    let mut zeros = File::open("/dev/zero").unwrap();
+    let mut block = vec![0_u8; 1 << 20];
+    let end = Instant::now() + LIFE;
+    while Instant::now() < end {
+        zeros.read_exact(&mut block).unwrap();
+    }
+}
