@@ -34,8 +34,8 @@ fn main() -> Result<()> {
 
 /// What is needed to build the programs and not there.
 fn missing_tool() -> Option<&'static str> {
-    let on_path = env::var_os("PATH")
-        .is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("bpf-linker").is_file()));
+    let on_path =
+        env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("bpf-linker").is_file()));
     if !on_path {
         return Some("bpf-linker");
     }

@@ -10,9 +10,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// See, live, what the Linux kernel is doing to every process.
 ///
 /// System-call latencies, run-queue delays and network bytes of every process, measured by eBPF programs in the kernel.
-/// Without a command it starts the dashboard. It needs root, or CAP_BPF and CAP_PERFMON.
+/// Without a command it starts the dashboard. It needs root, or the capabilities for BPF and performance monitoring.
 #[derive(Debug, Parser)]
-#[command(name = "kscope", version, args_conflicts_with_subcommands = true, after_help = "Keys in the dashboard: ? shows them all.")]
+#[command(
+    name = "kscope",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Keys in the dashboard: ? shows them all."
+)]
 pub struct Cli {
     /// What to do instead of the dashboard.
     #[command(subcommand)]
@@ -100,7 +105,7 @@ pub enum Format {
 /// Shortest time between samples: below it, reading would be most of what is measured.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest time that makes sense to anybody, and that no clock arithmetic overflows at.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(168);
 
 /// A time that is long enough to be an interval.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
@@ -144,7 +149,7 @@ mod tests {
         assert_eq!(parse_time("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_time("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_time("2"), Ok(Duration::from_secs(2)));
-        assert_eq!(parse_time("3m"), Ok(Duration::from_secs(180)));
+        assert_eq!(parse_time("3m"), Ok(Duration::from_mins(3)));
         assert!(parse_time("3 parsecs").unwrap_err().contains("parsecs"));
         assert!(parse_interval("10ms").is_err());
         assert!(parse_time("0s").is_err());

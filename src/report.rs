@@ -32,7 +32,7 @@ pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
     let mut child = start(&args.command)?;
     let pid = child.as_ref().and_then(Child::id);
     let mut family = pid.map(Family::new);
-    let mut total: Option<Snapshot> = None;
+    let mut sum: Option<Snapshot> = None;
     let mut status = None;
     let mut stop = Stop::new(args, child.is_some())?;
     let mut over = false;
@@ -42,15 +42,15 @@ pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
         if let Some(family) = &mut family {
             family.grow(&next);
         }
-        let step = Snapshot::between(&prev, &next);
-        match &mut total {
-            Some(total) => total.append(&step),
-            None => total = Some(step),
+        let part = Snapshot::between(&prev, &next);
+        match &mut sum {
+            Some(sum) => sum.append(&part),
+            None => sum = Some(part),
         }
         prev = next;
     }
     drop(source);
-    let total = total.ok_or_else(|| anyhow!("nothing was measured"))?;
+    let total = sum.ok_or_else(|| anyhow!("nothing was measured"))?;
     let scope = scope(&total, filter, family);
     let command = pid.map(|pid| result(pid, status));
     write(args, &Report::new(&total, &scope, command))

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use super::report::{CallRow, LatencyRow, Report};
 
 /// The header of the table.
-const HEADER: &str = "scope,pid,comm,kind,name,count,errors,total_ns,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,tx_bytes,rx_bytes\n";
+const HEADER: &str =
+    "scope,pid,comm,kind,name,count,errors,total_ns,p50_ns,p90_ns,p99_ns,p999_ns,max_ns,tx_bytes,rx_bytes\n";
 
 /// The report as a table (RFC 4180, lines end with a line feed).
 pub fn to_csv(report: &Report) -> String {

@@ -201,19 +201,18 @@ fn processes(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "  {:>7} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9}  {}",
-        "PID", "COMMAND", "calls", "queue p99", "user", "kernel", "tx", "rx", "thread time: user, kernel, waiting for CPU, blocked"
+        "  {:>7} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9}  thread time: user, kernel, waiting for CPU, blocked",
+        "PID", "COMMAND", "calls", "queue p99", "user", "kernel", "tx", "rx"
     );
     for p in rows.iter().take(ROWS) {
         let calls = p.syscalls.as_ref().map(|c| c.iter().map(|r| r.latency.count).sum());
         let share = |ns: u64| percent(ns as f64 / report.interval_ns.max(1) as f64);
         let dash = || "–".to_owned();
-        let net = |pick: fn(u64, u64) -> u64| {
-            p.network.map_or_else(dash, |n| bytes(pick(n.tx_bytes, n.rx_bytes) as f64))
-        };
-        let split = p.time.map_or_else(dash, |t| {
-            [t.user_ns, t.kernel_ns, t.runnable_ns, t.blocked_ns].map(duration).join(", ")
-        });
+        let net =
+            |pick: fn(u64, u64) -> u64| p.network.map_or_else(dash, |n| bytes(pick(n.tx_bytes, n.rx_bytes) as f64));
+        let split = p
+            .time
+            .map_or_else(dash, |t| [t.user_ns, t.kernel_ns, t.runnable_ns, t.blocked_ns].map(duration).join(", "));
         let _ = writeln!(
             out,
             "  {:>7} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9}  {split}",

@@ -20,7 +20,9 @@ pub enum LoadError {
         missing: String,
     },
     /// In a container's PID namespace.
-    #[error("kscope runs in a PID namespace of its own ({namespace}); the kernel reports process ids of the host, so names and ids would not match")]
+    #[error(
+        "kscope runs in a PID namespace of its own ({namespace}); the kernel reports process ids of the host, so names and ids would not match"
+    )]
     PidNamespace {
         /// What `/proc/self/ns/pid` says.
         namespace: String,
@@ -97,10 +99,14 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
     if has(SYS_ADMIN) {
         return Vec::new();
     }
-    [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON")].into_iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| name).collect()
+    [(BPF, "CAP_BPF"), (PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(bit, _)| !has(*bit))
+        .map(|(_, name)| name)
+        .collect()
 }
 
-/// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of include/linux/proc_ns.h).
+/// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of `include/linux/proc_ns.h`).
 const INIT_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Fails in a PID namespace other than the initial one: BPF programs see the host's process ids.
@@ -119,12 +125,15 @@ pub fn program_failure(tracepoint: &str, exists: bool, error: &(dyn std::error::
     if !exists {
         return (
             format!("This kernel has no tracepoint {tracepoint}."),
-            "It is needed for this insight; newer kernels have it (sock_send_length and sock_recv_length since 6.3).".into(),
+            "It is needed for this insight; newer kernels have it (sock_send_length and sock_recv_length since 6.3)."
+                .into(),
         );
     }
     let advice = match root_errno(error) {
         Some(libc::EPERM | libc::EACCES) => permission_advice(),
-        Some(libc::E2BIG | libc::EINVAL) => "The kernel's verifier refused it: please report it with `uname -a`.".into(),
+        Some(libc::E2BIG | libc::EINVAL) => {
+            "The kernel's verifier refused it: please report it with `uname -a`.".into()
+        }
         _ => "Please report it with the output of `uname -a`.".into(),
     };
     // The chain's first lines: a verifier log has thousands.
@@ -138,7 +147,8 @@ fn permission_advice() -> String {
     if lockdown.contains("[confidentiality]") {
         return "Kernel lockdown is in confidentiality mode, which forbids reading kernel memory: boot without lockdown=confidentiality.".into();
     }
-    "Run it with sudo; in a container also give it CAP_BPF, CAP_PERFMON and a seccomp profile that allows bpf(2).".into()
+    "Run it with sudo; in a container also give it CAP_BPF, CAP_PERFMON and a seccomp profile that allows bpf(2)."
+        .into()
 }
 
 /// All messages of an error and its sources, joined.

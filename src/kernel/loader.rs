@@ -147,10 +147,7 @@ fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
 
 /// Runs the task iterator once.
 fn find_threads(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut Iter = ebpf
-        .program_mut("found_task")
-        .ok_or(ProgramError::UnexpectedProgramType)?
-        .try_into()?;
+    let program: &mut Iter = ebpf.program_mut("found_task").ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
     program.load("task", btf)?;
     let id = program.attach()?;
     let link = program.take_link(id)?;

@@ -151,9 +151,9 @@ mod tests {
     #[test]
     fn names_may_hold_anything() {
         let line = b"12 (a) b (c\n) S 7 12 12 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 8877 1 2";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.ppid, stat.start_ticks), (7, 8877));
-        assert!(stat.comm.starts_with("a) b (c") && !stat.comm.contains('\n'));
+        let read = Stat::parse(line).unwrap();
+        assert_eq!((read.ppid, read.start_ticks), (7, 8877));
+        assert!(read.comm.starts_with("a) b (c") && !read.comm.contains('\n'));
         assert_eq!(Stat::parse(b"12 (a"), None);
         assert_eq!(Stat::parse(b") ("), None);
         assert_eq!(Stat::parse(b""), None);
@@ -163,7 +163,7 @@ mod tests {
     fn command_lines_end_with_their_last_argument() {
         assert_eq!(command_line(b"sleep\x001000\0\0"), "sleep 1000");
         assert_eq!(command_line(b""), "");
-        assert!(command_line(&[b'x'; 100_000]).len() <= MAX_COMMAND_LINE);
+        assert!(command_line(&vec![b'x'; 100_000]).len() <= MAX_COMMAND_LINE);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub const MAX_EXP: u32 = 37;
 pub const SCALE3_BUCKETS: usize = (MAX_EXP - MIN_EXP) as usize * 8 + 2;
 /// Buckets in use at scale 2: 31 octaves of 4, one below, one above.
 pub const SCALE2_BUCKETS: usize = (MAX_EXP - MIN_EXP) as usize * 4 + 2;
+/// The last scale-3 bucket in use.
+pub const OVERFLOW: u32 = (MAX_EXP - MIN_EXP) * 8 + 1;
 /// Array length at scale 3: the next power of two, so that a masked index is a bounds check for the verifier.
 pub const SCALE3_LEN: usize = 256;
 /// Array length at scale 2, a power of two for the same reason.
@@ -60,7 +62,7 @@ pub const fn scale3(ns: u64) -> u32 {
         return 0;
     }
     if ns > 1 << MAX_EXP {
-        return SCALE3_BUCKETS as u32 - 1;
+        return OVERFLOW;
     }
     // Upper bounds belong to the bucket below them, so the octave is that of ns - 1.
     let k = top_bit(ns - 1);
@@ -105,12 +107,13 @@ mod tests {
             return 0;
         }
         if ns > 1 << MAX_EXP {
-            return SCALE3_BUCKETS as u32 - 1;
+            return OVERFLOW;
         }
         if ns.is_power_of_two() {
             return (ns.trailing_zeros() - MIN_EXP) * 8;
         }
-        ((ns as f64).log2() * 8.0 - f64::from(MIN_EXP * 8)).floor() as u32 + 1
+        // The first boundary at or above the value; a loop, so that nothing is cast.
+        (1..=OVERFLOW).find(|j| ns as f64 <= f64::exp2(f64::from(MIN_EXP) + f64::from(*j) / 8.0)).unwrap_or(OVERFLOW)
     }
 
     #[test]
@@ -120,16 +123,16 @@ mod tests {
         assert_eq!(scale3(65), 1);
         assert_eq!(scale3(128), 8);
         assert_eq!(scale3(129), 9);
-        assert_eq!(scale3(1 << MAX_EXP), SCALE3_BUCKETS as u32 - 2);
-        assert_eq!(scale3((1 << MAX_EXP) + 1), SCALE3_BUCKETS as u32 - 1);
-        assert_eq!(scale3(u64::MAX), SCALE3_BUCKETS as u32 - 1);
+        assert_eq!(scale3(1 << MAX_EXP), OVERFLOW - 1);
+        assert_eq!(scale3((1 << MAX_EXP) + 1), OVERFLOW);
+        assert_eq!(scale3(u64::MAX), OVERFLOW);
     }
 
     #[test]
     fn scale_2_merges_pairs_and_keeps_the_ends() {
         assert_eq!(scale2_of(0), 0);
         assert_eq!((scale2_of(1), scale2_of(2), scale2_of(3)), (1, 1, 2));
-        assert_eq!(scale2_of(SCALE3_BUCKETS as u32 - 1), SCALE2_BUCKETS as u32 - 1);
+        assert_eq!(scale2_of(OVERFLOW) as usize, SCALE2_BUCKETS - 1);
     }
 
     proptest! {

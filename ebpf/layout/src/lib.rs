@@ -157,7 +157,7 @@ impl RecordKey {
     /// apart to the microsecond, with the first not yet forgotten, to be taken for one.
     #[inline(always)]
     pub const fn birth_of(process_start_ns: u64) -> u32 {
-        (process_start_ns >> 10) as u32
+        ((process_start_ns >> 10) & 0xffff_ffff) as u32
     }
 
     /// The process id.

@@ -31,7 +31,9 @@ pub fn read_calls(calls: &SharedArray<Row>, epoch: u32) -> Vec<(u32, Row)> {
 fn is_used(rows: &SharedArray<Row>, index: usize) -> bool {
     rows.at(index).is_some_and(|row| {
         // SAFETY: inside the mapping, aligned; volatile as the kernel writes at the same time.
-        unsafe { (&raw const (*row).total_ns).read_volatile() != 0 || (&raw const (*row).interrupted).read_volatile() != 0 }
+        unsafe {
+            (&raw const (*row).total_ns).read_volatile() != 0 || (&raw const (*row).interrupted).read_volatile() != 0
+        }
     })
 }
 

@@ -156,9 +156,9 @@ fn vanished(thread: &Thread, busy_before: &HashMap<u32, u32>) -> bool {
 }
 
 /// Asks the kernel whether a thread exists, by a signal that is none.
-fn exists(tgid: u32, tid: u32) -> bool {
+fn exists(process: u32, thread: u32) -> bool {
     // SAFETY: signal 0 only checks; any numbers are allowed.
-    let result = unsafe { libc::syscall(libc::SYS_tgkill, tgid, tid, 0) };
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
