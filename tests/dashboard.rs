@@ -94,6 +94,10 @@ fn callers_of_a_call_and_help_and_prompts() {
     let mut app = watching(View::Overview);
     insta::assert_snapshot!("callers", after(&mut app, "2 Down Enter"));
     insta::assert_snapshot!("help", after(&mut app, "?"));
+    press(&mut app, "End");
+    assert!(screen(&mut app, (40, 12)).contains("±9.1 %"), "the last line");
+    press(&mut app, "Up Up Up");
+    assert!(!screen(&mut app, (40, 12)).contains("±9.1 %"), "three lines up from the end");
     press(&mut app, "Esc p 88x Enter");
     insta::assert_snapshot!("prompt-80x24", screen(&mut app, (80, 24)));
 }
@@ -110,7 +114,7 @@ fn hundreds_of_cpus_become_a_grid() {
 #[test]
 fn before_the_first_numbers_it_says_so() {
     let mut app = App::new(settings(View::Overview));
-    assert!(screen(&mut app, (80, 24)).contains("measuring… first numbers in 1.00 s"));
+    assert!(screen(&mut app, (80, 24)).contains("measuring… first numbers in 1 s"));
     assert!(screen(&mut app, (19, 5)).contains("kscope needs 20x5"));
     assert_eq!(press(&mut app, "Down End Enter s r Space w / x Enter q"), [Effect::Quit]);
 }
@@ -152,6 +156,25 @@ fn a_pid_that_does_not_exist_or_has_gone_is_said() {
     gone.unix_s = common::snapshot(63).unix_s;
     app.on_snapshot(Arc::new(gone));
     assert!(screen(&mut app, (120, 36)).contains("21077 (ffmpeg) exited 4.0 s ago"));
+    let both = after(&mut app, "p ,8812 Enter");
+    assert!(both.contains("21077 (ffmpeg) exited 4.0 s ago") && both.contains("nginx"), "{both}");
+}
+
+#[test]
+fn a_filter_that_matches_nothing_and_a_note_are_said() {
+    let filter = Filter::new(vec![], Some("apache*"), None);
+    let mut app = App::new(Settings { filter, ..settings(View::Overview) });
+    app.on_snapshot(Arc::new(common::snapshot(50)));
+    let shown = screen(&mut app, (120, 36));
+    assert!(
+        shown.contains("filter comm apache*") && shown.contains("(filter: comm apache*; Esc clears it)"),
+        "{shown}"
+    );
+    assert!(after(&mut app, "Esc").contains("nginx"));
+    app.on_note("a sample could not be read: permission denied".into());
+    assert!(screen(&mut app, (120, 36)).contains("a sample could not be read"));
+    (51..60).for_each(|tick| app.on_snapshot(Arc::new(common::snapshot(tick))));
+    assert!(!screen(&mut app, (120, 36)).contains("a sample could not be read"), "messages go away");
 }
 
 #[test]
@@ -319,7 +342,7 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn no_keys_and_no_size_make_it_panic(

@@ -233,7 +233,8 @@ mod tests {
             let rank = (q * values.len() as f64).ceil() as usize;
             let truth = values[rank.clamp(1, values.len()) - 1] as f64;
             let shown = h.quantile(q, *values.last().unwrap()).unwrap() as f64;
-            prop_assert!((shown / truth - 1.0).abs() * 100.0 <= scale.error_percent(), "{shown} for {truth}");
+            // What is stated is rounded to a decimal: half a bucket of scale 3 is 4.43 %.
+            prop_assert!((shown / truth - 1.0).abs() * 100.0 < scale.error_percent() + 0.05, "{shown} for {truth}");
         }
 
         #[test]

@@ -33,7 +33,7 @@ impl Sizes {
         Self {
             thread_slots: host.pid_max.clamp(4096, 65_536).next_power_of_two(),
             threads_more: 16_384,
-            records: (16_384 + 256 * cpus).min(49_152),
+            records: (32_768 + 128 * cpus).min(49_152),
             call_shards: cpus.next_power_of_two().min(16),
             cpus,
         }

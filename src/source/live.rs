@@ -1,7 +1,7 @@
 //! The running kernel as a source of samples.
 //!
-//! Order matters: the epoch is closed first, threads are read before records (a thread's entry is made before its records),
-//! and what a process left behind is removed only after the sample that said it is gone.
+//! Order matters: the epoch is closed first, and threads are read before records. A process whose threads were all dead by
+//! then has made its last record, so what it left behind is complete in this sample, and removed at once.
 
 use std::collections::HashMap;
 use std::io;
@@ -29,8 +29,6 @@ pub struct Live {
     threads: ThreadReader,
     processes: Processes,
     epoch: u32,
-    /// Processes that the last sample said are gone.
-    gone: Vec<ProcessId>,
     last_read: Duration,
 }
 
@@ -42,7 +40,6 @@ impl Live {
             threads: ThreadReader::default(),
             processes: Processes::default(),
             epoch: 0,
-            gone: Vec::new(),
             last_read: Duration::ZERO,
         }
     }
@@ -58,10 +55,12 @@ impl Live {
         closed
     }
 
-    /// Removes the records of processes that the last sample reported as gone.
-    fn remove_records(&self, gone: &[ProcessId], records: &[(RecordKey, Record)]) -> io::Result<()> {
-        for id in gone {
-            for (key, _) in records_of(records, *id) {
+    /// Forgets processes that are gone: their last numbers are in the sample that is being made.
+    fn forget_the_gone(&mut self, processes: &[ProcessSample], records: &[(RecordKey, Record)]) -> io::Result<()> {
+        for process in processes.iter().filter(|p| p.exited) {
+            self.threads.forget(process.id);
+            self.processes.forget(process.id);
+            for (key, _) in records_of(records, process.id) {
                 self.kernel.maps.records.remove(key)?;
             }
         }
@@ -79,13 +78,11 @@ impl Live {
         &mut self,
         readings: &HashMap<ProcessId, ProcessReading>,
         records: &[(RecordKey, Record)],
-        gone: &[ProcessId],
     ) -> Vec<ProcessSample> {
         let mut ids: Vec<ProcessId> = readings.keys().copied().collect();
         ids.extend(records.iter().map(|(key, _)| record_order(*key).0));
         ids.sort_unstable();
         ids.dedup();
-        ids.retain(|id| !gone.contains(id));
         ids.iter().map(|id| self.process(*id, readings.get(id), records_of(records, *id))).collect()
     }
 
@@ -97,9 +94,6 @@ impl Live {
     ) -> ProcessSample {
         let Some(reading) = reading else { return ProcessSample { id, ..ProcessSample::default() } };
         let exited = reading.threads == 0;
-        if exited {
-            self.gone.push(id);
-        }
         ProcessSample {
             id,
             parent: reading.parent,
@@ -118,11 +112,6 @@ impl Source for Live {
     fn sample(&mut self) -> io::Result<Sample> {
         let begin = Instant::now();
         self.processes.next_round();
-        let gone = std::mem::take(&mut self.gone);
-        for id in &gone {
-            self.threads.forget(*id);
-            self.processes.forget(*id);
-        }
         let epoch = self.close_epoch();
         let (at_ns, unix_s) = (monotonic_ns(), unix_s());
         let maps = &mut self.kernel.maps;
@@ -130,8 +119,8 @@ impl Source for Live {
         let records = read_records(&mut maps.records)?;
         let calls = read_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
-        self.remove_records(&gone, &records)?;
-        let processes = self.processes(&threads.processes, &records, &gone);
+        let processes = self.processes(&threads.processes, &records);
+        self.forget_the_gone(&processes, &records)?;
         let sample = Sample {
             at_ns,
             unix_s,

@@ -4,6 +4,7 @@
 //!
 //! Invariant: rows are derived from the shown history, the look and the sort, and derived again when one of them changes.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,7 @@ impl App {
     }
 
     /// Draws everything.
-    pub fn draw(&mut self, frame: &mut Frame<'_>) {
+    pub fn draw(&self, frame: &mut Frame<'_>) {
         frame::draw(self, frame);
     }
 
@@ -191,10 +192,10 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Option<Effect> {
-        if let Some(Overlay::Help(scroll)) = &mut self.overlay {
+        if let Some(Overlay::Help(scroll)) = &self.overlay {
             match action {
                 Action::Move(motion) => {
-                    *scroll = help::scrolled(*scroll, motion);
+                    scroll.set(help::scrolled(scroll.get(), motion));
                     return None;
                 }
                 Action::Help | Action::Back | Action::Quit | Action::Suspend => {}
@@ -234,7 +235,7 @@ impl App {
             }
             Action::NextTheme => self.next_theme(),
             Action::Help => {
-                self.overlay = if self.overlay.is_some() { None } else { Some(Overlay::Help(0)) };
+                self.overlay = if self.overlay.is_some() { None } else { Some(Overlay::Help(Cell::default())) };
             }
         }
         None

@@ -30,11 +30,14 @@ pub fn summary(ctx: &Ctx<'_>, latency: &LatencyStats, quality: Quality, room: u1
     candidates.into_iter().find(|text| width(text) <= room).unwrap_or_default()
 }
 
-/// A bar that leaves a line between itself and the row above; more than nothing is at least one cell.
+/// A bar that leaves a line between itself and the row above; a sliver is more than nothing.
 pub fn bar(share: f64, width: u16) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the width")]
     let cells = (share.clamp(0.0, 1.0) * f64::from(width)).round() as usize;
-    "▇".repeat(cells.max(usize::from(share > 0.0 && width > 0)))
+    match cells {
+        0 if share > 0.0 && width > 0 => "▏".to_owned(),
+        _ => "▇".repeat(cells),
+    }
 }
 
 /// `±4.4 %`: how far quantiles of these values can be off.
@@ -63,7 +66,7 @@ pub fn insight(
     let trouble = ctx.trouble(group);
     let value = if trouble.is_some() { units::DASH } else { value };
     let mut block = pane(title, value, false, ctx.theme);
-    if !below.is_empty() && trouble.is_none() {
+    if !below.is_empty() && trouble.is_none() && width(below) + 4 <= area.width {
         block = block.title_bottom(Line::styled(format!(" {below} "), ctx.theme.dim).right_aligned());
     }
     let inner = block.inner(area);
@@ -116,14 +119,15 @@ pub fn cpu_cell(ctx: &Ctx<'_>, p99: Option<u64>) -> Span<'static> {
     let Some(ns) = p99 else { return Span::styled("·", ctx.theme.dim) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the levels")]
     let level = (log_share(ns) * 7.0).round() as usize;
-    Span::styled(LEVELS[level.min(7)], ctx.delay_style(ns))
+    Span::styled(LEVELS[level.min(7)], ctx.delay_bar_style(ns))
 }
 
 /// The 99th percentiles of all CPUs on one line, `cpu 0 ▁▁▂█ 63`; where there are more than columns, the worst of each.
 pub fn cpu_strip(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let cpus = &ctx.snapshot().cpus;
     let (Some(first), Some(last)) = (cpus.first(), cpus.last()) else { return };
-    let (begin, end) = (format!("p99 by cpu {} ", first.cpu), format!(" {}", last.cpu));
+    let of_all = if ctx.look.filter.is_empty() { "" } else { "host " };
+    let (begin, end) = (format!("{of_all}p99 by cpu {} ", first.cpu), format!(" {}", last.cpu));
     let room = usize::from(area.width.saturating_sub(width(&begin) + width(&end)));
     if room == 0 || area.height == 0 {
         return;

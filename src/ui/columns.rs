@@ -136,7 +136,7 @@ pub const CALLS: &[Column<CallRow>] = &[
         width: Width::Fill(15),
         right: false,
         rank: 0,
-        key: Some(|r| Key::Number(Some(f64::from(r.nr)))),
+        key: Some(|r| Key::Text(&r.name)),
         cell: call_name,
     },
     Column::number("calls/s", 7, 1, |r| count_key(&r.latency), |r, c| call_rate(&r.latency, c)),
@@ -260,10 +260,16 @@ pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
 }
 
 /// The column a table is first sorted by.
-pub const fn first_sort(id: TableId) -> usize {
+pub fn first_sort(id: TableId) -> usize {
+    fn titled<R>(columns: &[Column<R>], title: &str) -> usize {
+        columns.iter().position(|c| c.title == title).unwrap_or(0)
+    }
     match id {
-        TableId::Calls | TableId::Callers => 8,
-        TableId::Who | TableId::Delayed | TableId::Talking => 6,
+        TableId::Who => titled(WHO, ON_CPU.title),
+        TableId::Calls => titled(CALLS, "time"),
+        TableId::Callers => titled(CALLERS, "time"),
+        TableId::Delayed => titled(DELAYED, "waited"),
+        TableId::Talking => titled(TALKING, "both/s"),
     }
 }
 
@@ -337,12 +343,7 @@ fn cell(text: impl Into<std::borrow::Cow<'static, str>>, style: Style) -> Cell<'
 }
 
 fn call_name(row: &CallRow, ctx: &Ctx<'_>) -> Cell<'static> {
-    let name = name(row.nr).into_owned();
-    if row.waits {
-        Cell::from(vec![Span::styled(name, ctx.theme.dim), Span::styled(" ⋯", ctx.theme.dim)])
-    } else {
-        cell(name, ctx.theme.text)
-    }
+    if row.waits { cell(format!("{} ⋯", row.name), ctx.theme.dim) } else { cell(row.name.clone(), ctx.theme.text) }
 }
 
 /// A number with the mark of its quality; a dash where nothing is measured, dim where it is nothing.
@@ -395,7 +396,7 @@ fn part(share: f64, ctx: &Ctx<'_>) -> Cell<'static> {
 }
 
 /// A rate for a column whose title says `/s` already.
-fn plain_rate(per_s: f64) -> String {
+pub fn plain_rate(per_s: f64) -> String {
     units::rate(per_s).trim_end_matches("/s").trim_end().to_owned()
 }
 
@@ -409,4 +410,49 @@ fn trend(ctx: &Ctx<'_>, style: Style, number: impl Fn(&super::history::Tick) -> 
     // The highest stays below the row above it, so that lines of neighbours do not run together.
     let top = values.iter().copied().fold(0.0, f64::max) * 8.0 / 7.0;
     cell(spark(values.into_iter().map(Some), wide, Some(top)), style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::rows::Digest;
+
+    fn row(nr: u32, waits: bool, p99: Option<u64>) -> CallRow {
+        let latency = Digest { p99, ..Digest::default() };
+        CallRow { nr, name: name(nr), waits, latency, share: 0.0 }
+    }
+
+    fn sorted(rows: &[CallRow], falling: bool) -> Vec<u32> {
+        let mut rows = rows.to_vec();
+        let p99 = CALLS.iter().position(|c| c.title == "p99").unwrap();
+        sort(&mut rows, CALLS, p99, falling);
+        rows.iter().map(|r| r.nr).collect()
+    }
+
+    #[test]
+    fn the_unknown_is_last_waiting_is_below_and_equals_keep_their_order() {
+        let rows = [
+            row(5, true, Some(900)),
+            row(4, false, None),
+            row(3, false, Some(10)),
+            row(2, false, Some(10)),
+            row(1, false, Some(70)),
+        ];
+        assert_eq!(sorted(&rows, true), [1, 2, 3, 4, 5]);
+        assert_eq!(sorted(&rows, false), [2, 3, 1, 4, 5]);
+    }
+
+    #[test]
+    fn every_table_can_be_sorted_by_its_first_column_and_round_again() {
+        for id in TableId::ALL {
+            let first = first_sort(id);
+            assert!(first > 0 && falls(id, first), "{id:?}");
+            let mut at = first;
+            let steps = (1..=20).find(|_| {
+                at = next_sort(id, at);
+                at == first
+            });
+            assert!(steps.is_some_and(|n| n > 5), "{id:?}");
+        }
+    }
 }

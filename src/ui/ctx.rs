@@ -159,6 +159,11 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// The same for bars, which have a colour for what is well, too.
+    pub const fn delay_bar_style(&self, ns: u64) -> Style {
+        if ns < DELAY_WARN_NS { self.theme.good } else { self.delay_style(ns) }
+    }
+
     /// The parts of a bar of thread time; the characters serve where there is no colour.
     pub const fn time_parts(&self, time: TimeSplit) -> [(f64, Style, char); 4] {
         [

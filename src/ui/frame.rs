@@ -60,7 +60,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
         footer(app, row(body.bottom()), buf);
     }
     view(app, body, buf);
-    if let Some(Overlay::Help(scroll)) = app.overlay {
+    if let Some(Overlay::Help(scroll)) = &app.overlay {
         help::draw(app, scroll, body, buf);
     }
 }
@@ -68,8 +68,7 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
 fn view(app: &App, area: Rect, buf: &mut Buffer) {
     let history = app.history();
     let Some(tick) = history.latest() else {
-        let wait = units::duration(seconds_ns(app.interval.as_secs_f64()));
-        return note(buf, area, &format!("measuring… first numbers in {wait}"), &app.theme);
+        return note(buf, area, &format!("measuring… first numbers in {}", interval_text(app)), &app.theme);
     };
     let ctx = Ctx {
         theme: &app.theme,
@@ -140,6 +139,7 @@ fn header(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     let (paused, live) = if area.width < SHORT { ("", "") } else { ("paused ", "live ") };
     let state = match app.frozen_for() {
+        Some(old) if old < 0.1 => piece("■ paused", theme.warn, 0),
         Some(old) => piece(format!("■ {paused}{} old", units::age(seconds_ns(old))), theme.warn, 0),
         None => piece(format!("● {live}{}", interval_text(app)), theme.good, 0),
     };

@@ -2,6 +2,8 @@
 //!
 //! Not here: the keys themselves; they are the list in `keys.rs`.
 
+use std::cell::Cell;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -11,14 +13,14 @@ use super::app::App;
 use super::ctx::{DELAY_BAD_NS, DELAY_WARN_NS};
 use super::keys::{self, Motion};
 use super::theme::Theme;
-use super::widgets::pane::pane;
+use super::widgets::pane::{pane, wrap};
 use super::widgets::text::width;
 use crate::core::units;
 
 /// Lines that a page key moves.
 const PAGE: u16 = 8;
 /// Columns of the widest key.
-const LABEL: usize = 10;
+const LABEL: u16 = 10;
 
 /// The new place after a key that moves.
 pub const fn scrolled(from: u16, motion: Motion) -> u16 {
@@ -33,34 +35,38 @@ pub const fn scrolled(from: u16, motion: Motion) -> u16 {
 }
 
 /// Draws it over `area`, from line `scroll` on.
-pub fn draw(app: &App, scroll: u16, area: Rect, buf: &mut Buffer) {
+pub fn draw(app: &App, scroll: &Cell<u16>, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let lines = lines(app, theme);
+    let lines = lines(app, theme, area.width.saturating_sub(5));
     let widest = lines.iter().map(Line::width).max().unwrap_or(0);
     let size = |n: usize, most: u16| u16::try_from(n).unwrap_or(most).min(most);
-    let (w, h) = (size(widest + 4, area.width), size(lines.len() + 2, area.height));
+    let (w, h) = (size(widest + 5, area.width), size(lines.len() + 2, area.height));
     let place = Rect { x: area.x + (area.width - w) / 2, y: area.y + (area.height - h) / 2, width: w, height: h };
     Clear.render(place, buf);
     let more = size(lines.len(), u16::MAX).saturating_sub(h.saturating_sub(2));
+    scroll.set(scroll.get().min(more));
     let hint = if more > 0 { " ↑↓ scroll · Esc closes " } else { " Esc closes " };
     let block = pane("Help", app.view.title(), true, theme).title_bottom(Line::styled(hint, theme.dim).right_aligned());
     let inner = block.inner(place);
     block.render(place, buf);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
-    Paragraph::new(lines).scroll((scroll.min(more), 0)).render(inner, buf);
+    Paragraph::new(lines).scroll((scroll.get(), 0)).render(inner, buf);
 }
 
-fn lines<'a>(app: &App, theme: &'a Theme) -> Vec<Line<'a>> {
-    let mut lines: Vec<Line<'a>> = keys::of(app.view)
-        .map(|key| {
-            let pad = " ".repeat(LABEL.saturating_sub(usize::from(width(key.label))));
-            Line::from(vec![
-                Span::styled(key.label, theme.key),
+fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
+    let mut lines: Vec<Line<'a>> = Vec::new();
+    for key in keys::of(app.view) {
+        let mut label = key.label;
+        for help in wrap(key.help, room.saturating_sub(LABEL)) {
+            let pad = " ".repeat(usize::from(LABEL.saturating_sub(width(label))));
+            lines.push(Line::from(vec![
+                Span::styled(label, theme.key),
                 Span::styled(pad, theme.text),
-                Span::styled(key.help, theme.text),
-            ])
-        })
-        .collect();
+                Span::styled(help, theme.text),
+            ]));
+            label = "";
+        }
+    }
     lines.push(Line::default());
     let (warn, bad) = (units::duration(DELAY_WARN_NS), units::duration(DELAY_BAD_NS));
     lines.push(Line::from(vec![
@@ -76,8 +82,12 @@ fn lines<'a>(app: &App, theme: &'a Theme) -> Vec<Line<'a>> {
         Span::styled("▒ waiting for a CPU  ", theme.runnable),
         Span::styled("░ blocked", theme.blocked),
     ]));
-    lines.push(Line::styled("– not measured   0 nothing   ≥ at least (events were lost)   ~ estimate", theme.dim));
-    lines.push(Line::styled("† exited in this interval   [name] kernel thread   ⋯ waits by design", theme.dim));
-    lines.push(Line::styled("quantiles are within ±4.4 %, of filtered views and processes within ±9.1 %", theme.dim));
+    for text in [
+        "– not measured · 0 nothing · ≥ at least (events were lost) · ~ estimate",
+        "† exited in this interval · [name] kernel thread · ⋯ waits by design",
+        "quantiles are within ±4.4 %, of filtered views and processes within ±9.1 %",
+    ] {
+        lines.extend(wrap(text, room).into_iter().map(|line| Line::styled(line, theme.dim)));
+    }
     lines
 }

@@ -158,3 +158,72 @@ fn weight_of(snapshot: &Snapshot) -> usize {
         + snapshot.cpus.iter().map(|c| latency(&c.delay)).sum::<usize>()
         + size_of::<Snapshot>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::histogram::Histogram;
+    use crate::model::Ident;
+    use crate::probes::time::stats::TimeSplit;
+
+    const READ: u32 = 0;
+
+    /// 10 calls of `read` on the host, 4 of them by process 7.
+    fn snapshot(second: u32) -> Arc<Snapshot> {
+        let calls = |scale, count| {
+            let mut latency = LatencyStats::empty(scale);
+            latency.histogram = Histogram::new(scale);
+            latency.histogram.add(20, count);
+            vec![CallStats { nr: READ, latency }]
+        };
+        let process = ProcessStats {
+            id: ProcessId { pid: 7, birth: 1 },
+            parent: None,
+            ident: Arc::new(Ident { comm: "reader".into(), ..Ident::default() }),
+            threads: 1,
+            exited: false,
+            calls: calls(Scale::Two, 4),
+            runqueue: LatencyStats::empty(Scale::Two),
+            traffic: Traffic { tx_bytes: 5, ..Traffic::default() },
+            time: TimeSplit::default(),
+            voluntary: 0,
+            preempted: 0,
+        };
+        Arc::new(Snapshot {
+            unix_s: f64::from(second),
+            interval_ns: 1_000_000_000,
+            calls: calls(Scale::Three, 10),
+            processes: vec![process],
+            ..Snapshot::default()
+        })
+    }
+
+    fn look(pid: u32) -> Look {
+        Look { filter: Filter::new(vec![pid], None, None), hide_waiting: false }
+    }
+
+    #[test]
+    fn it_is_bounded_and_keeps_the_newest() {
+        let mut history = History::default();
+        (0..500).for_each(|s| history.push(snapshot(s), &Look::default()));
+        assert_eq!(history.last(1000).count(), TICKS);
+        assert_eq!(history.latest().map(|t| t.snapshot.unix_s), Some(499.0));
+        assert_eq!(history.weight, history.ticks.iter().map(|t| t.weight).sum::<usize>());
+    }
+
+    #[test]
+    fn a_filter_is_applied_to_what_was_and_to_what_comes() {
+        let mut history = History::default();
+        history.push(snapshot(0), &Look::default());
+        let counted = |h: &History| h.series(3, |t| t.syscalls.count() as f64);
+        assert_eq!(counted(&history), [0.0, 0.0, 10.0]);
+        history.look_again(&look(7));
+        history.push(snapshot(1), &look(7));
+        assert_eq!(counted(&history), [0.0, 4.0, 4.0]);
+        assert_eq!(history.latest().map(|t| t.syscalls.histogram.scale()), Some(Scale::Two));
+        history.look_again(&look(8));
+        assert_eq!(counted(&history), [0.0, 0.0, 0.0]);
+        assert_eq!(history.latest().map(|t| t.traffic.tx_bytes), Some(0));
+        assert!(history.last_seen(7).is_some() && history.last_seen(8).is_none());
+    }
+}

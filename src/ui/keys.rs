@@ -161,7 +161,7 @@ pub const KEYS: &[Key] = &[
         label: "w",
         views: CALLS,
         action: Action::Waiting,
-        help: "show or hide calls that wait by design (epoll_wait, futex, nanosleep, poll, …)",
+        help: "show or hide calls that wait by design (futex, poll, epoll_wait, …)",
         footer: Some("waiting"),
     },
     Key {
@@ -249,7 +249,7 @@ pub const KEYS: &[Key] = &[
         label: "Tab",
         views: ALL,
         action: Action::NextView,
-        help: "the next view; Shift-Tab the one before",
+        help: "the next view",
         footer: None,
     },
     Key {

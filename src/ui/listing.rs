@@ -12,6 +12,7 @@ use super::ctx::Ctx;
 use super::rows::Row;
 use super::widgets::pane::note;
 use super::widgets::table::{Column, Table, Width, visible_offset};
+use super::widgets::text::fit;
 
 /// Below these a frame costs more than it gives.
 const FRAMED_WIDTH: u16 = 60;
@@ -30,7 +31,13 @@ pub fn draw<R: Row>(
     let inner = if area.width >= FRAMED_WIDTH && area.height >= FRAMED_HEIGHT {
         let place = if rows.is_empty() { 0 } else { ctx.table.cursor.index() + 1 };
         let below = Line::styled(format!(" {place}/{} ", rows.len()), ctx.theme.dim).right_aligned();
-        let block = block.title_bottom(below);
+        let mut block = block.title_bottom(below);
+        // With no row at all, the sentence fills the pane instead.
+        if !ctx.absent.is_empty() && !rows.is_empty() {
+            let absent = format!(" {} ", ctx.absent.join(" "));
+            let absent = fit(&absent, area.width / 2).into_owned();
+            block = block.title_top(Line::styled(absent, ctx.theme.warn).right_aligned());
+        }
         let inner = block.inner(area);
         block.render(area, buf);
         // Numbers do not touch the frame.

@@ -2,6 +2,8 @@
 //!
 //! Not here: what an answer does; that is `ui::app`.
 
+use std::cell::Cell;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::widgets::prompt::Prompt;
@@ -9,8 +11,8 @@ use super::widgets::prompt::Prompt;
 /// What lies over the view.
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    /// The help, scrolled down by some lines.
-    Help(u16),
+    /// The help, scrolled down by some lines; drawing knows how far that can go.
+    Help(Cell<u16>),
     /// A question and what was typed so far.
     Prompt(Question, Prompt),
 }

@@ -81,7 +81,8 @@ fn legend<'a>(ctx: &Ctx<'a>) -> Line<'a> {
     let mut spans = vec![Span::raw(" ")];
     for ((part, style, shape), word) in ctx.time_parts(time).into_iter().zip(["user", "kernel", "waiting", "blocked"]) {
         let share = if time.total_ns() == 0 { 0.0 } else { part / time.total_ns() as f64 };
-        spans.push(Span::styled(format!("{shape} "), style));
+        let sample = if ctx.theme.mono { shape } else { '▇' };
+        spans.push(Span::styled(format!("{sample} "), style));
         spans.push(Span::styled(format!("{word} {}  ", units::percent(share)), ctx.theme.dim));
     }
     Line::from(spans)

@@ -4,6 +4,7 @@
 //!
 //! Invariant: a row stays while what it stands for was seen in the last [`RECENT`] intervals, so tables do not flicker.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -65,6 +66,8 @@ impl Digest {
 pub struct CallRow {
     /// Its number.
     pub nr: u32,
+    /// Its name.
+    pub name: Cow<'static, str>,
     /// It waits by design; such rows stand below those that work.
     pub waits: bool,
     /// Its latencies.
@@ -180,7 +183,7 @@ pub fn calls(history: &History, look: &Look, text: &str) -> Vec<CallRow> {
         .map(|nr| {
             let latency = tick.call(nr).map(Digest::of).unwrap_or_default();
             let waits = waits(nr);
-            CallRow { nr, waits, latency, share: share(latency.total_ns, totals[usize::from(waits)]) }
+            CallRow { nr, name: name(nr), waits, latency, share: share(latency.total_ns, totals[usize::from(waits)]) }
         })
         .collect()
 }

@@ -152,10 +152,11 @@ fn bell(scale: Scale, count: f64, median: f64, octaves: f64) -> LatencyStats {
         (-off * off / 2.0).exp() + if off > 0.0 && off < 6.0 { 0.006 * (-off / 2.0).exp() } else { 0.0 }
     };
     let last = scale.buckets() as u16 - 1;
-    let total: f64 = (1..last).map(weight).sum();
+    let weights: Vec<f64> = (1..last).map(weight).collect();
+    let total: f64 = weights.iter().sum();
     let mut owed = 0.0;
-    for index in 1..last {
-        owed += count * weight(index) / total;
+    for (index, weight) in (1..last).zip(weights) {
+        owed += count * weight / total;
         let whole = owed.floor();
         owed -= whole;
         stats.histogram.add(index, whole as u64);
@@ -246,7 +247,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
             uptime_s: 12 * 86_400 + 3_700,
         },
         calls,
-        cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy)).collect(),
+        cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy && (3..6).contains(&cpu))).collect(),
         processes,
         inflight: Vec::new(),
         interfaces: vec![
@@ -259,10 +260,10 @@ pub fn snapshot(tick: u32) -> Snapshot {
     }
 }
 
-fn cpu_stats(cpu: u32, tick: u32, busy: bool) -> CpuStats {
+fn cpu_stats(cpu: u32, tick: u32, starved: bool) -> CpuStats {
     let swing = 0.8 + 0.4 * noise(tick * 17 + cpu);
     let mut delay = bell(Scale::Three, 1_800.0 * swing, 9.0 * US, 0.9);
-    if busy && (3..6).contains(&cpu) {
+    if starved {
         delay.merge(&bell(Scale::Three, 900.0 * swing, 3.1 * MS, 1.1));
     }
     CpuStats { cpu, delay }

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Widget};
+use ratatui::widgets::Widget;
 
 use super::stats::Interface;
 use crate::core::units;
@@ -55,9 +55,9 @@ fn sockets(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let theme = ctx.theme;
     let value = if ctx.look.filter.is_empty() { "" } else { "all processes" };
-    let below = " with headers, retransmits and forwarding ";
-    let block: Block<'_> =
-        pane("Wire", value, false, theme).title_bottom(Line::styled(below, theme.dim).right_aligned());
+    let block = pane("Wire", value, false, theme);
+    let below = if area.width >= 50 { " with headers, retransmits and forwarding " } else { " with headers " };
+    let block = block.title_bottom(Line::styled(below, theme.dim).right_aligned());
     let inner = block.inner(area);
     block.render(area, buf);
     let [list, totals] = Layout::vertical([Constraint::Fill(1), Constraint::Length(3)]).areas(inner);

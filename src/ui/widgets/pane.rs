@@ -58,7 +58,8 @@ pub fn note(f: &mut Buffer, area: Rect, text: &str, theme: &Theme) {
     }
 }
 
-fn wrap(text: &str, columns: u16) -> Vec<String> {
+/// `text` in lines of at most `columns` where words allow it, broken between words.
+pub fn wrap(text: &str, columns: u16) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
