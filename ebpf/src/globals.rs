@@ -28,6 +28,8 @@ globals! {
     TASK_START = ABSENT;
     /// `task_struct.on_cpu`
     TASK_ON_CPU = ABSENT;
+    /// `task_struct.se.sum_exec_runtime`
+    TASK_EXEC = ABSENT;
     /// `task_struct.comm`
     TASK_COMM = ABSENT;
     /// `task_struct.thread_info.status` (x86)

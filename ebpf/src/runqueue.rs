@@ -28,21 +28,38 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if tid != 0
         && let Some(entry) = thread::of(prev, tid)
     {
-        switch_away(entry, now, may_go_on, prev_state);
+        switch_away(entry, now, prev.exec_ns(), may_go_on, prev_state);
     }
     let tid = next.tid();
     if tid != 0
         && let Some(entry) = thread::of(next, tid)
     {
-        switch_to(entry, now);
+        switch_to(entry, now, next.exec_ns());
     }
     0
 }
 
 #[inline(always)]
-fn switch_away(entry: Entry, now: u64, may_go_on: bool, prev_state: u32) {
+fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state: u32) {
+    let was = entry.get().state;
+    let mut surplus = 0;
     entry.write(|t| {
         ran(t, now);
+        surplus = set_apart_surplus(t, exec_ns);
+        match was {
+            // It was being switched to by a program that saw nothing of it: some sandboxes run no programs in the context of
+            // their own processes. What is left over is the wait, or the sleep, that went before.
+            state::RUNNABLE => {
+                t.runnable_ns += surplus;
+                t.waits += 1;
+            }
+            state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += surplus,
+            // A hypervisor ran something else on its CPU: it was ready and did not run.
+            _ => {
+                t.runnable_ns += surplus;
+                t.stolen_ns += surplus;
+            }
+        }
         if may_go_on {
             t.state = state::RUNNABLE;
             t.preempted += 1;
@@ -51,14 +68,44 @@ fn switch_away(entry: Entry, now: u64, may_go_on: bool, prev_state: u32) {
             t.voluntary += 1;
         }
     });
+    let t = entry.get();
+    if was == state::RUNNABLE {
+        // SAFETY: no preconditions.
+        record_wait(t, unsafe { bpf_get_smp_processor_id() }, surplus);
+    }
     if !may_go_on && is_dead(prev_state) {
         // Final. From here on the entry is user space's, which counts it once and frees it.
-        entry.get().tid |= DEAD;
+        t.tid |= DEAD;
     }
 }
 
+/// Differences up to this are none: the scheduler reads its clock some microseconds before these programs read theirs.
+const SAME_NS: u64 = 20_000;
+
+/// Takes from user and kernel time what exceeds the scheduler's own account of the time on CPUs since the last switch that
+/// was seen, and returns it: the thread was not running then, though no program said so.
 #[inline(always)]
-fn switch_to(entry: Entry, now: u64) {
+fn set_apart_surplus(t: &mut Thread, exec_ns: u64) -> u64 {
+    let (user, kernel) = (t.user_ns - t.user_then_ns, t.kernel_ns - t.kernel_then_ns);
+    let (here, ran) = (user + kernel, exec_ns.saturating_sub(t.exec_ns));
+    let mut surplus = 0;
+    if here > ran + SAME_NS {
+        let larger = if user >= kernel { &mut t.user_ns } else { &mut t.kernel_ns };
+        surplus = (here - ran).min(user.max(kernel));
+        *larger -= surplus;
+    }
+    mark(t, exec_ns);
+    surplus
+}
+
+/// Remembers where the accounts stand, to compare them at the next switch.
+#[inline(always)]
+fn mark(t: &mut Thread, exec_ns: u64) {
+    (t.exec_ns, t.user_then_ns, t.kernel_then_ns) = (exec_ns, t.user_ns, t.kernel_ns);
+}
+
+#[inline(always)]
+fn switch_to(entry: Entry, now: u64, exec_ns: u64) {
     let t = entry.get();
     let was = t.state;
     // SAFETY: no preconditions.
@@ -72,11 +119,12 @@ fn switch_to(entry: Entry, now: u64) {
                 t.waits += 1;
             }
             state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += ns,
-            // Not seen before: nobody knows what it did.
+            // Not seen before, or the switch away was not seen: nobody knows what it did.
             _ => {}
         }
         t.state = state::RUNNING;
         t.cpu = cpu;
+        mark(t, exec_ns);
     });
     if was == state::RUNNABLE {
         record_wait(t, cpu, ns);

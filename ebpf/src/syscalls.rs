@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::bucket::scale3;
-use kscope_layout::{CALL_ROWS, COMPAT_CALL, NO_CALL, OTHER_CALL, Record, RecordKey, Row, state};
+use kscope_layout::{CALL_ROWS, COMPAT_CALL, NO_CALL, OTHER_CALL, Record, RecordKey, Row, Thread, state};
 
 use crate::globals::{self, get};
 use crate::latency::{add_atomic, add_atomic32, add_record, add_row, record};
@@ -30,7 +30,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     entry.write(|t| {
-        t.state = state::RUNNING;
+        runs(t);
         ran(t, now);
         t.call = row;
         t.call_since_ns = now;
@@ -55,7 +55,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         result: ctx.arg::<i64>(1),
     };
     entry.write(|t| {
-        t.state = state::RUNNING;
+        runs(t);
         ran(t, now);
         t.call = NO_CALL;
     });
@@ -63,6 +63,15 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         call.record(row, &RecordKey::new(t.tgid, t.process_start_ns, row));
     }
     0
+}
+
+/// It makes a call, so it is on a CPU. But one whose switch to the CPU was not seen keeps its state until it is switched
+/// away, which then finds out how long it really ran (`runqueue.rs`).
+#[inline(always)]
+fn runs(t: &mut Thread) {
+    if t.state == state::UNKNOWN {
+        t.state = state::RUNNING;
+    }
 }
 
 /// The row of the system-call table for a number.

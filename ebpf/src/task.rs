@@ -66,6 +66,13 @@ impl Task {
         Self(self.read::<*const u8>(&globals::TASK_GROUP_LEADER)).start_ns()
     }
 
+    /// Time on CPUs as the scheduler accounts it, ns. Exact at a switch away; leaves out what a hypervisor stole where
+    /// the kernel knows (`CONFIG_PARAVIRT_TIME_ACCOUNTING`).
+    #[inline(always)]
+    pub fn exec_ns(self) -> u64 {
+        self.read(&globals::TASK_EXEC)
+    }
+
     /// The state word.
     #[inline(always)]
     pub fn state(self) -> u32 {

@@ -137,6 +137,10 @@ static EMPTY: Thread = Thread {
     kernel_ns: 0,
     runnable_ns: 0,
     blocked_ns: 0,
+    stolen_ns: 0,
+    exec_ns: 0,
+    user_then_ns: 0,
+    kernel_then_ns: 0,
     call: NO_CALL,
     voluntary: 0,
     call_since_ns: 0,
@@ -163,6 +167,8 @@ fn begin(thread: *mut Thread, task: Task) {
     thread.start_ns = task.start_ns();
     thread.born_ns = now;
     thread.since_ns = now;
+    // Of a running thread this lags by up to a tick, so the next comparison finds nothing left over: the safe side.
+    thread.exec_ns = task.exec_ns();
     thread.call = NO_CALL;
 }
 

@@ -35,7 +35,7 @@ enum Need {
     OptionalOn(&'static str),
 }
 
-const FIELDS: [Field; 10] = [
+const FIELDS: [Field; 11] = [
     required("TASK_PID", &["task_struct.pid"]),
     required("TASK_TGID", &["task_struct.tgid"]),
     required("TASK_FLAGS", &["task_struct.flags"]),
@@ -45,6 +45,7 @@ const FIELDS: [Field; 10] = [
     // Renamed in 5.5.
     required("TASK_START", &["task_struct.start_boottime", "task_struct.real_start_time"]),
     required("TASK_ON_CPU", &["task_struct.on_cpu"]),
+    required("TASK_EXEC", &["task_struct.se.sum_exec_runtime"]),
     required("TASK_COMM", &["task_struct.comm"]),
     // Which system-call entry was used: TS_COMPAT.
     Field { global: "TASK_TI_STATUS", paths: &["task_struct.thread_info.status"], need: Need::OptionalOn("x86_64") },

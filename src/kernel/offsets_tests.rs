@@ -7,7 +7,8 @@ fn kernel(task: &[Member], status: u32, tracepoints: &[(&str, u32)]) -> Vec<u8> 
     let int = blob.int("int", 4);
     let info = blob.structure_with_bit_fields("thread_info", &[("flags", int, 0), ("status", int, status)]);
     let names = ["pid", "tgid", "flags", "group_leader", "on_cpu", "comm"];
-    let mut members = vec![("thread_info", info, 0)];
+    let entity = blob.structure("sched_entity", &[("sum_exec_runtime", int, 64)]);
+    let mut members = vec![("thread_info", info, 0), ("se", entity, 640)];
     members.extend((3..).zip(names).map(|(i, name)| (name, int, i * 32)));
     members.extend_from_slice(task);
     blob.structure("task_struct", &members);

@@ -228,6 +228,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                     kernel_ns,
                     runnable_ns,
                     blocked_ns: wall.saturating_sub(user_ns + kernel_ns + runnable_ns),
+                    stolen_ns: 0,
                 },
                 voluntary: 100,
                 preempted: if busy { 40 } else { 2 },

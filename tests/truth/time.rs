@@ -48,6 +48,7 @@ fn compare(kind: &str, threads: &str, shape: fn(&TimeSplit) -> bool) {
         kernel_ns: part("kernel_ns"),
         runnable_ns: part("runnable_ns"),
         blocked_ns: part("blocked_ns"),
+        stolen_ns: part("stolen_ns"),
     };
     assert_close("all four parts", parts.total_ns(), number(&facts["wall_ns"]), BOUND, EDGES_NS);
     assert_close("on CPU, by rusage", parts.on_cpu_ns(), number(&facts["rusage_ns"]), BOUND, EDGES_NS);

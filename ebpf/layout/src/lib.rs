@@ -87,10 +87,18 @@ pub struct Thread {
     pub user_ns: u64,
     /// On CPU inside a system call; all CPU time of a kernel thread.
     pub kernel_ns: u64,
-    /// Ready and waiting for a CPU.
+    /// Ready and waiting for a CPU; with what the hypervisor took of its CPU.
     pub runnable_ns: u64,
     /// Waiting for anything else.
     pub blocked_ns: u64,
+    /// Part of [`Self::runnable_ns`] in which it was on a CPU that the hypervisor had taken away (steal).
+    pub stolen_ns: u64,
+    /// The scheduler's own account of its time on CPUs at the last switch, which leaves out what was stolen.
+    pub exec_ns: u64,
+    /// [`Self::user_ns`] at the last switch.
+    pub user_then_ns: u64,
+    /// [`Self::kernel_ns`] at the last switch.
+    pub kernel_then_ns: u64,
     /// Number of the system call it is inside, or [`NO_CALL`].
     pub call: u32,
     /// Times it left a CPU of its own will.
@@ -272,7 +280,7 @@ mod tests {
 
     #[test]
     fn layouts_have_no_padding() {
-        assert_eq!(size_of::<Thread>(), 184);
+        assert_eq!(size_of::<Thread>(), 216);
         assert_eq!(size_of::<Record>(), 48 + 4 * SCALE2_LEN);
         assert_eq!(size_of::<Row>(), 48 + 4 * SCALE3_LEN);
     }

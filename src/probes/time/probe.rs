@@ -211,6 +211,7 @@ fn account_of(thread: &Thread) -> Account {
             kernel_ns: thread.kernel_ns,
             runnable_ns: thread.runnable_ns,
             blocked_ns: thread.blocked_ns,
+            stolen_ns: thread.stolen_ns,
         },
         traffic: Traffic {
             tx_bytes: thread.tx_bytes,

@@ -9,10 +9,12 @@ pub struct TimeSplit {
     pub user_ns: u64,
     /// On CPU inside system calls; all CPU time of kernel threads.
     pub kernel_ns: u64,
-    /// Ready, waiting for a CPU.
+    /// Ready, waiting for a CPU, one that the hypervisor had taken away included.
     pub runnable_ns: u64,
     /// Waiting for anything else.
     pub blocked_ns: u64,
+    /// The part of `runnable_ns` that a hypervisor took (steal).
+    pub stolen_ns: u64,
 }
 
 impl TimeSplit {
@@ -24,6 +26,7 @@ impl TimeSplit {
             kernel_ns: self.kernel_ns.saturating_sub(prev.kernel_ns),
             runnable_ns: self.runnable_ns.saturating_sub(prev.runnable_ns),
             blocked_ns: self.blocked_ns.saturating_sub(prev.blocked_ns),
+            stolen_ns: self.stolen_ns.saturating_sub(prev.stolen_ns),
         }
     }
 
@@ -35,6 +38,7 @@ impl TimeSplit {
             kernel_ns: self.kernel_ns + other.kernel_ns,
             runnable_ns: self.runnable_ns + other.runnable_ns,
             blocked_ns: self.blocked_ns + other.blocked_ns,
+            stolen_ns: self.stolen_ns + other.stolen_ns,
         }
     }
 
