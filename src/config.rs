@@ -24,9 +24,8 @@ pub struct Config {
     /// Time between samples, such as `"2s"`.
     #[serde(default, deserialize_with = "interval")]
     pub interval: Option<Duration>,
-    /// Leave out calls that wait by design, as the key `w` does.
-    #[serde(default)]
-    pub hide_waiting: bool,
+    /// Leave out calls that wait by design, as the key `w` does; yes if not given: they would drown the rest.
+    pub hide_waiting: Option<bool>,
 }
 
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

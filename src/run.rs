@@ -139,7 +139,7 @@ fn settings(args: &Dashboard, config: Config, filter: Filter) -> Result<(Setting
         filter,
         view,
         interval: args.interval.or(config.interval).unwrap_or(Duration::from_secs(1)),
-        hide_waiting: config.hide_waiting,
+        hide_waiting: config.hide_waiting.unwrap_or(true),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
         indexed_colors: !has_true_colour(),
         utc_offset_s: utc_offset_s(),

@@ -11,6 +11,7 @@ use ratatui::text::Span;
 
 use super::charts::bar;
 use super::ctx::Ctx;
+use super::history::Tick;
 use super::rows::{CallRow, Digest, ProcessRow, Row};
 use super::tables::TableId;
 use super::widgets::bar::StackedBar;
@@ -149,7 +150,7 @@ pub const CALLS: &[Column<CallRow>] = &[
     Column::number("time", 6, 2, |r| Key::Number(Some(r.latency.total_ns as f64)), |r, c| part(r.share, c)),
     Column::picture("", 6, 8, |r, c| cell(bar(r.share, 6), if r.waits { c.theme.dim } else { c.theme.accent })),
     Column::picture("trend", TREND, 9, |r, c| {
-        trend(c, c.theme.dim, |t| t.call(r.nr).map_or(0.0, |l| l.count() as f64) / t.snapshot.seconds())
+        trend(c, c.theme.dim, |t| Some(t.call(r.nr).map_or(0.0, |l| l.count() as f64) / t.snapshot.seconds()))
     }),
 ];
 
@@ -193,9 +194,7 @@ pub const DELAYED: &[Column<ProcessRow>] = &[
     Column::picture("share", 8, 6, |r, c| cell(bar(r.share, 8), c.theme.runnable)),
     ON_CPU,
     Column::picture("p99 trend", TREND, 7, |r, c| {
-        trend(c, c.theme.runnable, |t| {
-            t.process(r.id).and_then(|p| p.runqueue.quantile(0.99)).map_or(0.0, |ns| ns as f64)
-        })
+        trend(c, c.theme.runnable, |t| t.process(r.id).map(|p| p.runqueue.quantile(0.99).map_or(0.0, |ns| ns as f64)))
     }),
     Column::picture("wall time", WALL, 8, wall),
 ];
@@ -212,7 +211,7 @@ pub const TALKING: &[Column<ProcessRow>] = &[
         |r, c| bytes(r.traffic.tx_bytes, c, c.theme.tx),
     ),
     Column::picture("", TREND, 5, |r, c| {
-        trend(c, c.theme.tx, |t| t.process(r.id).map_or(0.0, |p| p.traffic.tx_bytes as f64) / t.snapshot.seconds())
+        trend(c, c.theme.tx, |t| t.process(r.id).map(|p| p.traffic.tx_bytes as f64 / t.snapshot.seconds()))
     }),
     Column::number(
         "rx/s",
@@ -222,7 +221,7 @@ pub const TALKING: &[Column<ProcessRow>] = &[
         |r, c| bytes(r.traffic.rx_bytes, c, c.theme.rx),
     ),
     Column::picture("", TREND, 5, |r, c| {
-        trend(c, c.theme.rx, |t| t.process(r.id).map_or(0.0, |p| p.traffic.rx_bytes as f64) / t.snapshot.seconds())
+        trend(c, c.theme.rx, |t| t.process(r.id).map(|p| p.traffic.rx_bytes as f64 / t.snapshot.seconds()))
     }),
     Column::number(
         "both/s",
@@ -395,21 +394,26 @@ fn part(share: f64, ctx: &Ctx<'_>) -> Cell<'static> {
     cell(units::percent(share), if share == 0.0 { ctx.theme.dim } else { ctx.theme.text })
 }
 
-/// A rate for a column whose title says `/s` already.
+/// A rate for a column whose title says `/s` already; whole ones are written whole.
 pub fn plain_rate(per_s: f64) -> String {
-    units::rate(per_s).trim_end_matches("/s").trim_end().to_owned()
+    let text = units::rate(per_s);
+    let number = text.trim_end_matches("/s").trim_end();
+    let (whole, zeros) = number.split_once('.').unwrap_or((number, ""));
+    let is_whole = !zeros.is_empty() && zeros.bytes().all(|b| b == b'0');
+    if is_whole { whole.to_owned() } else { number.to_owned() }
 }
 
 fn wall(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
     Cell::from(StackedBar { parts: &ctx.time_parts(row.time), theme: ctx.theme }.spans(WALL))
 }
 
-fn trend(ctx: &Ctx<'_>, style: Style, number: impl Fn(&super::history::Tick) -> f64) -> Cell<'static> {
+/// The course of a number; blank where it was not there to be measured.
+fn trend(ctx: &Ctx<'_>, style: Style, number: impl Fn(&Tick) -> Option<f64>) -> Cell<'static> {
     let wide = usize::from(TREND);
-    let values: Vec<f64> = ctx.history.last(wide).map(number).collect();
+    let values: Vec<Option<f64>> = ctx.history.last(wide).map(number).collect();
     // The highest stays below the row above it, so that lines of neighbours do not run together.
-    let top = values.iter().copied().fold(0.0, f64::max) * 8.0 / 7.0;
-    cell(spark(values.into_iter().map(Some), wide, Some(top)), style)
+    let top = values.iter().flatten().copied().fold(0.0, f64::max) * 8.0 / 7.0;
+    cell(spark(values.into_iter(), wide, Some(top)), style)
 }
 
 #[cfg(test)]
@@ -440,6 +444,11 @@ mod tests {
         ];
         assert_eq!(sorted(&rows, true), [1, 2, 3, 4, 5]);
         assert_eq!(sorted(&rows, false), [2, 3, 1, 4, 5]);
+    }
+
+    #[test]
+    fn whole_rates_are_written_whole() {
+        assert_eq!([0.0, 4.0, 20.0, 75.74, 2_760.0].map(plain_rate), ["0", "4", "20", "75.7", "2.76 k"]);
     }
 
     #[test]
