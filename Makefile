@@ -5,10 +5,11 @@ export PATH := $(CARGO_HOME)/bin:$(PATH)
 
 # Built as whoever calls, run as root: reading the kernel needs it. sudo would drop what the colours depend on.
 ifneq ($(shell id -u),0)
+SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test
+.PHONY: run test screenshots
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -21,3 +22,9 @@ test:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+# The pictures of the README, from the real program (scripts/screenshot).
+screenshots:
+	@scripts/setup.sh test
+	cargo build --release
+	$(SUDO) scripts/screenshot --kscope "$${CARGO_TARGET_DIR:-target}/release/kscope"

@@ -169,7 +169,7 @@ fn stuck() {
     let mut said = BufReader::new(blocked.stdout.take().unwrap());
     said.read_line(&mut String::new()).unwrap();
 
-    let mut running = Running::start(&["report", "--for", "2s", "--format", "json", "--pid", &pid]);
+    let mut running = Running::start(&["report", "--for", "5s", "--format", "json", "--pid", &pid]);
     let spawned = running.spawned;
     running.wait_until_measuring();
     let told = Instant::now();

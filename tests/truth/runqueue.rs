@@ -11,7 +11,7 @@ use crate::workload::{Schedstat, arg, in_child, nanosleep, pin, spin};
 pub const CASES: &[Case] = &[
     ("runqueue::two_processes_on_one_cpu", processes),
     ("runqueue::two_threads_of_a_process_on_one_cpu", threads),
-    ("runqueue::a_sleeper_beside_a_busy_one", sleeper),
+    ("runqueue::two_that_work_and_sleep_on_one_cpu", sleepers),
 ];
 
 pub fn workload(name: &str, args: &[String]) -> Option<Value> {
@@ -25,10 +25,17 @@ pub fn workload(name: &str, args: &[String]) -> Option<Value> {
             pin();
             vec![in_child(|| account(|| busy_threads(2, busy)))]
         }
-        "compete-sleeper" => {
+        "compete-sleepers" => {
             pin();
-            let naps = || (0..arg(args, 0) / 5).for_each(|_| assert!(nanosleep(Duration::from_millis(4))));
-            vec![in_child(|| account(|| busy_alone(busy))), in_child(|| account(|| busy_alone(naps)))]
+            // Long work and few wake-ups: where one preempts, the scheduler counts from the wake-up, not from the switch,
+            // and of short waits that would be a visible part.
+            let turns = || {
+                for _ in 0..arg(args, 0) / 20 {
+                    spin(Duration::from_millis(10));
+                    assert!(nanosleep(Duration::from_millis(5)));
+                }
+            };
+            vec![in_child(|| account(|| busy_alone(turns))), in_child(|| account(|| busy_alone(turns)))]
         }
         _ => return None,
     };
@@ -43,8 +50,8 @@ fn threads() {
     compare(&["compete-threads", "2000"], 1);
 }
 
-fn sleeper() {
-    compare(&["compete-sleeper", "2000"], 2);
+fn sleepers() {
+    compare(&["compete-sleepers", "2000"], 2);
 }
 
 /// A child is born into the measurement, so what the scheduler has counted at its end is the growth since its begin.

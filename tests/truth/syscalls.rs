@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Case;
 use crate::kscope::{self, Report, Running, TempDir, assert_close, call, number, report};
-use crate::workload::{self, arg, in_child, nanosleep, ns, timespec};
+use crate::workload::{self, arg, in_child, nanosleep, ns, stay_ahead, timespec};
 
 pub const CASES: &[Case] = &[
     ("syscalls::a_process_made_exactly_this_many_calls", exact_count),
@@ -135,10 +135,10 @@ fn mixture() -> impl Iterator<Item = Duration> {
 
 /// Makes each wait and times it from outside.
 fn timed(sleeps: impl Iterator<Item = Duration>, wait: impl Fn(Duration)) -> Value {
+    stay_ahead();
     let (asked, mut took): (Vec<u64>, Vec<u64>) = sleeps
         .map(|sleep| {
-            let begin = Instant::now();
-            wait(sleep);
+            let begin = (Instant::now(), wait(sleep)).0;
             (ns(sleep), ns(begin.elapsed()))
         })
         .unzip();
