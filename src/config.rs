@@ -51,7 +51,10 @@ pub fn read(file: Option<&Path>) -> Result<Config, BadInput> {
     };
     match fs::read_to_string(&path) {
         Ok(text) => parse(&text).map_err(|error| BadInput(format!("{}: {error}", path.display()))),
-        Err(error) if error.kind() == ErrorKind::NotFound && file.is_none() => Ok(Config::default()),
+        // Not there, or (with somebody else's HOME) not ours to read: only a file that was asked for must be there.
+        Err(error) if file.is_none() && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+            Ok(Config::default())
+        }
         Err(error) => Err(BadInput(format!("cannot read the configuration {}: {error}", path.display()))),
     }
 }

@@ -38,7 +38,7 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
     }
     let mut screen = Screen::take()?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
-    let (intervals, changes) = std::sync::mpsc::channel();
+    let (intervals, changes) = std::sync::mpsc::sync_channel(QUEUE);
     sampler::start(interval, messages, changes)?;
     let mut events = EventStream::new();
     let mut signals = Signals::new()?;
@@ -70,7 +70,10 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
         match effect {
             Some(Effect::Quit) => return Ok(()),
             Some(Effect::Suspend) => screen.suspend()?,
-            Some(Effect::SetInterval(interval)) => intervals.send(interval).context("the sampler has stopped")?,
+            // Full for as long as a sample is read, a few milliseconds at most. That the sampler is gone shows above.
+            Some(Effect::SetInterval(interval)) => {
+                let _ = intervals.send(interval);
+            }
             None => {}
         }
     }

@@ -42,6 +42,8 @@ globals! {
     SLOT_MASK = 0;
     /// Shards of the system-call table minus one; a power of two minus one.
     SHARD_MASK = 0;
+    /// Number of `rt_sigreturn` on this architecture: its "result" is a register of the code that the signal broke into.
+    SIGRETURN_CALL = ABSENT;
     /// Process id of kscope, whose system calls are not recorded.
     SELF_TGID = 0;
 }

@@ -1,8 +1,8 @@
 //! Recording a latency: into a row of a host-wide table, and into the record of a process.
 //!
 //! Several CPUs may write one record (threads of one process), so sums and buckets are added atomically. The maximum is
-//! a compare and a store: two CPUs at the same nanosecond can lose the smaller of two new maxima's race; user space then
-//! still knows the bucket.
+//! a compare and a store: of two new ones at the same moment one can be lost, even the larger. Its bucket is counted all the
+//! same, and user space never shows a maximum below the highest bucket (`core/latency.rs`).
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 

@@ -45,7 +45,7 @@ fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state
     let mut surplus = 0;
     entry.write(|t| {
         ran(t, now);
-        surplus = set_apart_surplus(t, exec_ns);
+        surplus = set_apart_surplus(t, exec_ns, if was == state::RUNNING { SAME_NS } else { 0 });
         match was {
             // It was being switched to by a program that saw nothing of it: some sandboxes run no programs in the context of
             // their own processes. What is left over is the wait, or the sleep, that went before.
@@ -69,7 +69,7 @@ fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state
         }
     });
     let t = entry.get();
-    if was == state::RUNNABLE {
+    if was == state::RUNNABLE && surplus != 0 {
         // SAFETY: no preconditions.
         record_wait(t, unsafe { bpf_get_smp_processor_id() }, surplus);
     }
@@ -79,17 +79,18 @@ fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state
     }
 }
 
-/// Differences up to this are none: the scheduler reads its clock some microseconds before these programs read theirs.
+/// Of a stay on a CPU that was seen from its beginning, differences up to this are none: the scheduler reads its clock some
+/// microseconds before these programs read theirs.
 const SAME_NS: u64 = 20_000;
 
 /// Takes from user and kernel time what exceeds the scheduler's own account of the time on CPUs since the last switch that
 /// was seen, and returns it: the thread was not running then, though no program said so.
 #[inline(always)]
-fn set_apart_surplus(t: &mut Thread, exec_ns: u64) -> u64 {
+fn set_apart_surplus(t: &mut Thread, exec_ns: u64, same_ns: u64) -> u64 {
     let (user, kernel) = (t.user_ns - t.user_then_ns, t.kernel_ns - t.kernel_then_ns);
     let (here, ran) = (user + kernel, exec_ns.saturating_sub(t.exec_ns));
     let mut surplus = 0;
-    if here > ran + SAME_NS {
+    if here > ran + same_ns {
         let larger = if user >= kernel { &mut t.user_ns } else { &mut t.kernel_ns };
         surplus = (here - ran).min(user.max(kernel));
         *larger -= surplus;

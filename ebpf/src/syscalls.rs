@@ -52,7 +52,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         ns: now.saturating_sub(t.call_since_ns),
         blocked_ns: t.blocked_ns - t.call_blocked_ns,
         runnable_ns: t.runnable_ns - t.call_runnable_ns,
-        result: ctx.arg::<i64>(1),
+        result: if row == get(&globals::SIGRETURN_CALL) { 0 } else { ctx.arg::<i64>(1) },
     };
     entry.write(|t| {
         runs(t);

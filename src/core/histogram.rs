@@ -111,6 +111,13 @@ impl Histogram {
         self.buckets.is_empty()
     }
 
+    /// What the largest value exceeds at least, in whole ns: the lower bound of the highest bucket. `None` when empty.
+    pub fn lower_bound_of_max(&self) -> Option<u64> {
+        let (index, _) = self.buckets.last()?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 2^37")]
+        Some(self.scale.bounds(*index).0 as u64)
+    }
+
     /// Adds `count` values to a bucket.
     pub fn add(&mut self, index: u16, count: u64) {
         if count == 0 {

@@ -18,7 +18,8 @@ pub struct LatencyStats {
     pub blocked_ns: u64,
     /// Part of it waiting for a CPU (system calls only).
     pub runnable_ns: u64,
-    /// The longest; 0 when there was none.
+    /// The longest; 0 when there was none. Of threads of one process that set a maximum at the same moment the larger can be
+    /// lost: then it is the lower bound of its bucket.
     pub max_ns: u64,
     /// How many returned an error.
     pub errors: u64,
@@ -45,7 +46,7 @@ impl LatencyStats {
         let base = |pick: fn(&Latency<N>) -> u64| pick(next).wrapping_sub(prev.map_or(0, pick));
         let small = |pick: fn(&Latency<N>) -> u32| u64::from(pick(next).wrapping_sub(prev.map_or(0, pick)));
         let histogram = Histogram::between(scale, prev.map(|p| &p.buckets[..]), &next.buckets);
-        let max_ns = if histogram.is_empty() { 0 } else { max_ns };
+        let max_ns = histogram.lower_bound_of_max().map_or(0, |low| max_ns.max(low));
         Self {
             histogram,
             total_ns: base(|l| l.total_ns),
@@ -104,10 +105,16 @@ mod tests {
     #[test]
     fn a_new_record_counts_from_zero_and_an_old_one_from_where_it_was() {
         let (first, second) = (record(100, 3, 2), record(180, 3, 5));
-        let new = LatencyStats::between(Scale::Two, None, &first, 60);
-        assert_eq!((new.count(), new.total_ns, new.max_ns), (2, 100, 60));
-        let grown = LatencyStats::between(Scale::Two, Some(&first), &second, 50);
-        assert_eq!((grown.count(), grown.total_ns, grown.max_ns), (3, 80, 50));
+        let new = LatencyStats::between(Scale::Two, None, &first, 100);
+        assert_eq!((new.count(), new.total_ns, new.max_ns), (2, 100, 100));
+        let grown = LatencyStats::between(Scale::Two, Some(&first), &second, 95);
+        assert_eq!((grown.count(), grown.total_ns, grown.max_ns), (3, 80, 95));
+    }
+
+    #[test]
+    fn a_maximum_that_was_lost_is_at_least_its_buckets_lower_bound() {
+        // Bucket 3 of scale 2 begins at 2^6.5 ns.
+        assert_eq!(LatencyStats::between(Scale::Two, None, &record(100, 3, 1), 0).max_ns, 90);
     }
 
     #[test]

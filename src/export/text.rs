@@ -35,10 +35,11 @@ fn heading(out: &mut String, report: &Report) {
     let host = &report.host;
     let _ = writeln!(
         out,
-        "{} · Linux {} · {} CPUs · measured for {}",
+        "{} · Linux {} · {} CPU{} · measured for {}",
         host.name,
         host.kernel,
         host.cpus,
+        if host.cpus == 1 { "" } else { "s" },
         duration(report.interval_ns)
     );
     if let Some(command) = &report.command {
@@ -65,14 +66,14 @@ fn syscalls(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "  {:<18} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10}",
+        "  {:<24} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10}",
         "CALL", "calls", "errors", "p50", "p90", "p99", "p99.9", "max", "total"
     );
     for row in rows.iter().take(ROWS) {
         let waiting = if waits(row.nr) { " (waits)" } else { "" };
         let _ = writeln!(
             out,
-            "  {:<18} {:>8} {:>8} {} {:>10}",
+            "  {:<24} {:>8} {:>8} {} {:>10}",
             format!("{}{waiting}", row.name),
             format!("{mark}{}", count(row.latency.count)),
             count(row.errors),

@@ -16,6 +16,7 @@ use aya::programs::{BtfTracePoint, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
 use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
+use syscalls::Sysno;
 
 use super::advice::{self, LoadError, program_failure};
 use super::maps::{Hash, SharedArray};
@@ -99,13 +100,13 @@ fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfE
     let masks = [
         ("SLOT_MASK", sizes.thread_slots - 1),
         ("SHARD_MASK", sizes.call_shards - 1),
+        ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
         ("SELF_TGID", std::process::id()),
     ];
     let mut loader = EbpfLoader::new();
     loader.btf(Some(btf));
     for (name, value) in offsets.globals() {
-        // Not every offset is used by a program yet, and the linker drops a global that is not.
-        loader.override_global(name, value, false);
+        loader.override_global(name, value, true);
     }
     for (name, value) in &masks {
         loader.override_global(name, value, true);

@@ -12,6 +12,7 @@ use kscope_layout::ABSENT;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
+use super::programs::PROGRAMS;
 
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` describes itself.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -58,18 +59,6 @@ const fn required(global: &'static str, paths: &'static [&'static str]) -> Field
 
 /// The global that takes the number of arguments of `sched_switch`: 3, or 4 since 5.18, which appended `prev_state`.
 const SWITCH_ARGS: &str = "SWITCH_ARGS";
-
-/// The tracepoints that programs hang on.
-const TRACEPOINTS: [&str; 8] = [
-    "sys_enter",
-    "sys_exit",
-    "sched_switch",
-    "sched_wakeup",
-    "sched_wakeup_new",
-    "sched_process_exit",
-    "sock_send_length",
-    "sock_recv_length",
-];
 
 /// Why the running kernel's structures are not known. Without them nothing can be measured.
 #[derive(Debug, Error)]
@@ -125,10 +114,10 @@ impl Offsets {
             globals.push((field.global, field.offset(&btf)?));
         }
         globals.push((SWITCH_ARGS, btf.tracepoint_arity("sched_switch")?.unwrap_or(ABSENT)));
-        let mut tracepoints = Vec::with_capacity(TRACEPOINTS.len());
-        for name in TRACEPOINTS {
-            if btf.tracepoint_arity(name)?.is_some() {
-                tracepoints.push(name);
+        let mut tracepoints = Vec::with_capacity(PROGRAMS.len());
+        for program in PROGRAMS {
+            if btf.tracepoint_arity(program.name)?.is_some() {
+                tracepoints.push(program.name);
             }
         }
         Ok(Self { globals, tracepoints })

@@ -1,7 +1,7 @@
 //! What is measured and what is shown: a [`Sample`] holds cumulative readings, a [`Snapshot`] what happened between two.
 //!
 //! Not here: reading (that is `source`) and drawing (that is `ui`). Samples are recorded, snapshots are shown, and neither
-//! is ever changed after it was made.
+//! is changed once somebody else holds it (a report appends snapshots while it makes them).
 
 mod sample;
 mod snapshot;

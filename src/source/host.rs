@@ -37,11 +37,18 @@ pub fn read_host() -> Host {
     Host {
         name: printable(&names.nodename().to_string_lossy()).into_owned(),
         kernel: printable(&names.release().to_string_lossy()).into_owned(),
-        cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        cpus: online_cpus(),
         load,
         threads,
         uptime_s: nanoseconds(ClockId::Boottime) / 1_000_000_000,
     }
+}
+
+/// CPUs that are online, whatever this process may run on.
+fn online_cpus() -> u32 {
+    // SAFETY: no preconditions.
+    let n = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    u32::try_from(n).unwrap_or(1).max(1)
 }
 
 /// What kscope's user space has used so far.

@@ -1,14 +1,16 @@
 //! The running kernel as a source of samples.
 //!
-//! Order matters: the epoch is closed first, and threads are read before records. A process whose threads were all dead by
-//! then has made its last record, so what it left behind is complete in this sample, and removed at once.
+//! Order matters: the epoch is closed first, and threads are read before records. A process that is gone by then has made
+//! its last record, so what it left behind is complete in this sample, and removed at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kscope_layout::{Record, RecordKey, lost};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use syscalls::Sysno;
 
 use super::Source;
@@ -29,6 +31,8 @@ pub struct Live {
     threads: ThreadReader,
     processes: Processes,
     epoch: u32,
+    /// Processes without a living thread in the last sample that were there all the same.
+    threadless: HashSet<ProcessId>,
     last_read: Duration,
 }
 
@@ -40,6 +44,7 @@ impl Live {
             threads: ThreadReader::default(),
             processes: Processes::default(),
             epoch: 0,
+            threadless: HashSet::new(),
             last_read: Duration::ZERO,
         }
     }
@@ -60,6 +65,7 @@ impl Live {
         for process in processes.iter().filter(|p| p.exited) {
             self.threads.forget(process.id);
             self.processes.forget(process.id);
+            self.threadless.remove(&process.id);
             for (key, _) in records_of(records, process.id) {
                 self.kernel.maps.records.remove(key)?;
             }
@@ -86,6 +92,12 @@ impl Live {
         ids.iter().map(|id| self.process(*id, readings.get(id), records_of(records, *id))).collect()
     }
 
+    /// Is a process gone of which no living thread was found? Its pid may still be there: a zombie, somebody else by now, or
+    /// a thread was born into a part of the table that had been read already. The last has a thread in the next sample.
+    fn is_gone(&mut self, id: ProcessId) -> bool {
+        !process_exists(id.pid) || !self.threadless.insert(id)
+    }
+
     fn process(
         &mut self,
         id: ProcessId,
@@ -93,7 +105,10 @@ impl Live {
         records: &[(RecordKey, Record)],
     ) -> ProcessSample {
         let Some(reading) = reading else { return ProcessSample { id, ..ProcessSample::default() } };
-        let exited = reading.threads == 0;
+        let exited = reading.threads == 0 && self.is_gone(id);
+        if reading.threads > 0 {
+            self.threadless.remove(&id);
+        }
         ProcessSample {
             id,
             parent: reading.parent,
@@ -140,6 +155,12 @@ impl Source for Live {
         self.last_read = begin.elapsed();
         Ok(sample)
     }
+}
+
+/// Asks the kernel whether there is a process, by a signal that is none.
+fn process_exists(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    test_kill_process(pid) != Err(Errno::SRCH)
 }
 
 /// How often a process called `execve` or `execveat`: after one, it has another name.

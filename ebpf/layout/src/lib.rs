@@ -117,7 +117,7 @@ pub struct Thread {
     pub tx_calls: u32,
     /// Receives that moved bytes.
     pub rx_calls: u32,
-    /// Times it was pushed off a CPU while it could have gone on.
+    /// Times it left a CPU while it could have gone on: preempted, or yielding.
     pub preempted: u32,
     /// Times it was put on a CPU after waiting for one.
     pub waits: u32,
