@@ -27,6 +27,7 @@ const STEP: Duration = Duration::from_millis(500);
 /// Runs the command.
 pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
     let mut source = Live::new(loader::load()?);
+    let mut stop = Stop::new(args)?;
     let mut prev = source.sample()?;
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
     let mut child = start(&args.command)?;
@@ -34,7 +35,6 @@ pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
     let mut family = pid.map(Family::new);
     let mut sum: Option<Snapshot> = None;
     let mut status = None;
-    let mut stop = Stop::new(args, child.is_some())?;
     let mut over = false;
     while !over {
         (status, over) = stop.step(&mut child).await?;
@@ -76,8 +76,8 @@ struct Stop {
 }
 
 impl Stop {
-    fn new(args: &ReportArgs, has_command: bool) -> Result<Self> {
-        let duration = args.duration.or((!has_command).then_some(DEFAULT));
+    fn new(args: &ReportArgs) -> Result<Self> {
+        let duration = args.duration.or(args.command.is_empty().then_some(DEFAULT));
         Ok(Self {
             deadline: duration.map(|d| Instant::now() + d),
             interrupt: signal(SignalKind::interrupt())?,

@@ -94,6 +94,13 @@ impl Running {
         }
     }
 
+    /// Asks it to stop measuring, and waits until it has ended.
+    pub fn stop(self) -> Output {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::INT)
+            .expect("it runs as long as it measures");
+        self.finish()
+    }
+
     /// Waits until it has ended.
     pub fn finish(mut self) -> Output {
         while self.next_line().is_some() {}
