@@ -13,6 +13,8 @@ use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// Name of the thread whose panics are told by the main thread, once the terminal is back.
 pub const SAMPLER: &str = "sampler";
@@ -37,16 +39,16 @@ impl Screen {
             ));
         }
         give_back_on_panic();
+        end_with_the_terminal()?;
         enter()?;
         let terminal = Terminal::new(CrosstermBackend::new(stdout()));
         terminal.map(|terminal| Self { terminal }).inspect_err(|_| leave())
     }
 
-    /// Gives the terminal back and stops this process until somebody continues it.
+    /// Gives the terminal back and stops until somebody continues us.
     pub fn suspend(&mut self) -> io::Result<()> {
         leave();
-        // Not SIGTSTP: that is caught, to come here.
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)?;
+        stop_the_group()?;
         self.resume()
     }
 
@@ -75,6 +77,39 @@ fn leave() {
         let _ = execute!(stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }
+}
+
+/// Stops the process group, as Ctrl-Z does in a terminal that is not in raw mode: whoever waits for us in the foreground
+/// (make, cargo) must stop too, or the shell would never come back.
+fn stop_the_group() -> io::Result<()> {
+    // SAFETY: both structures live across the calls; an all-zero `sigaction` is valid and, with SIG_DFL, complete. The
+    // handler of SIGTSTP, which brings us here, is put back after we were continued.
+    unsafe {
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        let mut ours: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGTSTP, &raw const default, &raw mut ours) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let sent = libc::kill(0, libc::SIGTSTP);
+        let failure = io::Error::last_os_error();
+        libc::sigaction(libc::SIGTSTP, &raw const ours, std::ptr::null_mut());
+        if sent == 0 { Ok(()) } else { Err(failure) }
+    }
+}
+
+/// Ends the program when the terminal is gone (its window was closed, the connection broke).
+///
+/// A thread of its own, because the main one may not notice: crossterm 0.29 reads the end of a terminal's input for ever.
+fn end_with_the_terminal() -> io::Result<()> {
+    let watch = || {
+        let stdin = io::stdin();
+        // Nothing is asked for: poll returns for a hang-up or an error, and for nothing else.
+        let mut terminal = [PollFd::new(&stdin, PollFlags::empty())];
+        while poll(&mut terminal, None) == Err(Errno::INTR) {}
+        std::process::exit(0);
+    };
+    thread::Builder::new().name("hang-up".into()).spawn(watch).map(drop)
 }
 
 fn give_back_on_panic() {

@@ -1,6 +1,7 @@
 //! How the dashboard starts in terminals of any size, follows them, steps aside and ends.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::Case;
 use crate::dashboard::{PROGRAM, dashboard, large_dashboard, tabs_line, wait_for_view};
@@ -11,6 +12,8 @@ pub const CASES: &[Case] = &[
     ("lifecycle::sigterm_leaves_a_clean_terminal", || ended_by("TERM")),
     ("lifecycle::sigint_leaves_a_clean_terminal", || ended_by("INT")),
     ("lifecycle::sighup_leaves_a_clean_terminal", || ended_by("HUP")),
+    ("lifecycle::it_ends_with_its_terminal", hang_up),
+    ("lifecycle::it_ends_with_its_terminal_while_suspended", hang_up_while_suspended),
     ("lifecycle::ctrl_z_suspends_and_fg_resumes", suspend),
     ("lifecycle::80x24_works", || small(80, 24)),
     ("lifecycle::40x12_works", || small(40, 12)),
@@ -42,7 +45,36 @@ fn assert_clean(terminal: &Terminal, exit: &str) {
     terminal.wait("what was typed", |screen| screen.contains("typed"));
 }
 
-fn suspend() {
+fn hang_up() {
+    let terminal = large_dashboard();
+    let pid = std::fs::read_to_string(terminal.path("pid")).unwrap();
+    terminal.hang_up();
+    wait_for_the_end_of(pid.trim());
+}
+
+fn hang_up_while_suspended() {
+    let terminal = suspended();
+    terminal.type_text("jobs -p");
+    terminal.press(&["Enter"]);
+    let is_pid = |line: &str| line.len() > 1 && line.bytes().all(|b| b.is_ascii_digit());
+    let screen = terminal.wait("the job's pid", |screen| screen.lines().any(|line| is_pid(line.trim())));
+    let pid = screen.lines().map(str::trim).find(|line| is_pid(line)).unwrap().to_owned();
+    terminal.hang_up();
+    wait_for_the_end_of(&pid);
+}
+
+fn wait_for_the_end_of(pid: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let stat = format!("/proc/{pid}/stat");
+    // A zombie has ended; who reaps it is not its business.
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(Instant::now() < deadline, "{pid} lives on without its terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A shell in which the dashboard was suspended.
+fn suspended() -> Terminal {
     let terminal = Terminal::start(120, 36, "PS1='ready> ' exec bash --norc");
     terminal.wait("a prompt", |screen| screen.contains("ready>"));
     terminal.type_text(PROGRAM);
@@ -51,6 +83,11 @@ fn suspend() {
     terminal.press(&["C-z"]);
     terminal.wait("the shell", |screen| screen.contains("Stopped"));
     terminal.assert_restored();
+    terminal
+}
+
+fn suspend() {
+    let terminal = suspended();
     terminal.type_text("echo back-$((40 + 2))");
     terminal.press(&["Enter"]);
     terminal.wait("the shell at work", |screen| screen.contains("back-42"));

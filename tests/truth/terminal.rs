@@ -71,6 +71,11 @@ impl Terminal {
         self.ask(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
     }
 
+    /// Takes the terminal away, as a closed window or a broken connection does.
+    pub fn hang_up(&self) {
+        self.ask(&["kill-server"]);
+    }
+
     /// What is on the screen now.
     pub fn screen(&self) -> String {
         self.ask(&["capture-pane", "-p"])
