@@ -86,7 +86,8 @@ pub struct ReportArgs {
     /// Which processes
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// Run this command, and report on it and the processes it starts. Its standard output goes to standard error
+    /// Run this command, and report on it and the processes it starts, the few calls that start it included. Its standard
+    /// output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }

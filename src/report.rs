@@ -1,8 +1,11 @@
 //! `kscope report`: measure for a while, or while a command runs, and say once what happened.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -60,12 +63,25 @@ fn start(command: &[std::ffi::OsString]) -> Result<Option<Child>> {
     let Some((program, arguments)) = command.split_first() else { return Ok(None) };
     // Standard output is the report's alone, so the command's goes where messages go.
     let output = rustix::io::dup(std::io::stderr()).context("duplicate standard error")?;
-    let child = Command::new(program)
+    let child = Command::new(in_path(program).as_deref().unwrap_or(program.as_ref()))
+        .arg0(program)
         .args(arguments)
         .stdout(Stdio::from(output))
         .spawn()
         .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
     Ok(Some(child))
+}
+
+/// Where a program named without a path is. Found before it is started, or every directory that does not have it would be a
+/// failed `execve` in the report.
+fn in_path(program: &OsStr) -> Option<PathBuf> {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    let is_program =
+        |file: &PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(is_program)
 }
 
 /// When to take the next sample, and when to stop.
