@@ -43,7 +43,7 @@ pub struct Dashboard {
     /// Time between two samples, such as 500ms or 2s [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_interval)]
     pub interval: Option<Duration>,
-    /// The view to begin with: overview, syscalls, scheduler or network
+    /// The view to begin with: overview, syscalls, scheduler, network or self
     #[arg(long, value_name = "NAME")]
     pub view: Option<String>,
     /// Colours: dark, light, monochrome, or a file of that name in the configuration directory
@@ -83,6 +83,10 @@ pub struct ReportArgs {
     /// Write the report to this file instead of standard output
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Count the runs of kscope's own programs and their time, for the part `self` of the report. It makes each event dearer
+    /// by two readings of the clock (about 90 ns a run), for all BPF programs on the host, and needs `CAP_SYS_ADMIN`
+    #[arg(long)]
+    pub cost: bool,
     /// Which processes
     #[command(flatten)]
     pub filter: FilterArgs,

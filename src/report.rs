@@ -20,7 +20,8 @@ use kscope::core::ident::ProcessId;
 use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
 use kscope::kernel::loader;
 use kscope::model::{Sample, Snapshot};
-use kscope::source::{Live, Source as _};
+use kscope::probes::own::stats::Counting;
+use kscope::source::{Live, Source as _, When};
 
 /// How long it measures when nothing else is said.
 const DEFAULT: Duration = Duration::from_secs(5);
@@ -29,9 +30,13 @@ const STEP: Duration = Duration::from_millis(500);
 
 /// Runs the command.
 pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
-    let mut source = Live::new(loader::load()?);
+    let runs = if args.cost { When::Always } else { When::Never };
+    let mut source = Live::new(loader::load()?, runs);
     let mut stop = Stop::new(args)?;
     let mut prev = source.sample()?;
+    if let Counting::Denied(reason) = &prev.programs.counting {
+        eprintln!("kscope: the programs' cost is not measured. {reason}");
+    }
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
     let mut child = start(&args.command)?;
     let pid = child.as_ref().and_then(Child::id);

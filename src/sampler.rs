@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Sender;
 use crate::terminal::SAMPLER;
 use kscope::kernel::loader;
 use kscope::model::Snapshot;
-use kscope::source::{Live, Source as _};
+use kscope::source::{Live, Source as _, When};
 
 /// What the sampler says.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub fn start(interval: Duration, messages: Sender<Message>, intervals: Receiver<
 }
 
 fn sample(mut interval: Duration, messages: &Sender<Message>, intervals: &Receiver<Duration>) -> Result<()> {
-    let mut source = Live::new(loader::load()?);
+    let mut source = Live::new(loader::load()?, When::Windows);
     let mut prev = source.sample().context("the first sample cannot be read")?;
     let mut last = Instant::now();
     let mut due = last + interval.min(FIRST);

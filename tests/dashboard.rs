@@ -9,6 +9,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kscope::core::filter::Filter;
 use kscope::core::quality::Quality;
 use kscope::model::{Lost, Snapshot};
+use kscope::probes::own::stats::Counting;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
@@ -134,7 +135,7 @@ fn enter_goes_from_a_call_to_its_callers_to_one_process_and_escape_comes_back() 
 #[test]
 fn a_filter_applies_to_every_view() {
     let mut app = watching(View::Overview);
-    for view in ["1", "2", "3", "4"] {
+    for view in ["1", "2", "3", "4", "9"] {
         let shown = if view == "1" { after(&mut app, "p 1402,2213 Enter") } else { after(&mut app, view) };
         assert!(shown.contains("filter pid 1402,2213"), "{shown}");
         assert!(!shown.contains("nginx") && !shown.contains("ffmpeg"), "{shown}");
@@ -300,15 +301,74 @@ fn names_cannot_steer_the_terminal() {
     snapshot.host.name = "\u{7}host".into();
     let mut app = App::new(settings(View::Overview));
     app.on_snapshot(Arc::new(snapshot));
-    for view in ["1", "2", "3", "4"] {
+    for view in ["1", "2", "3", "4", "9"] {
         press(&mut app, view);
         let shown = screen(&mut app, (200, 50));
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{shown:?}");
     }
 }
 
+/// The header's cost.
+fn cost(screen: &str) -> &str {
+    let line = screen.lines().next().unwrap_or_default();
+    line.split_once("cost ").map_or("", |(_, rest)| rest.split(" %").next().unwrap_or_default())
+}
+
+#[test]
+fn own_cost_says_what_it_is_worth() {
+    let mut app = App::new(settings(View::Own));
+    let denied = Counting::Denied("Run statistics need CAP_SYS_ADMIN: start kscope with sudo.".into());
+    // Eight CPUs, 0.42 % of one for user space.
+    for (counting, shown) in
+        [(Counting::Waiting, "≥0.05"), (denied, "≥0.05"), (Counting::Windows, "~0.28"), (Counting::Always, "0.28")]
+    {
+        app.on_snapshot(Arc::new(common::counted(50, counting)));
+        assert_eq!(cost(&screen(&mut app, (120, 36))), shown);
+    }
+}
+
+#[test]
+fn without_the_privilege_runs_are_dashes_and_it_says_why() {
+    let mut app = App::new(settings(View::Own));
+    let reason = "Run statistics need CAP_SYS_ADMIN: start kscope with sudo.";
+    app.on_snapshot(Arc::new(common::counted(50, Counting::Denied(reason.into()))));
+    for size in [(120, 36), (80, 24)] {
+        let shown = screen(&mut app, size);
+        assert!(shown.contains(reason) && selected(&shown).contains('–'), "{shown}");
+    }
+    let small = screen(&mut app, (40, 12));
+    assert!(small.contains("Run statistics need") && small.contains("with sudo."), "{small}");
+    insta::assert_snapshot!("self-denied", screen(&mut app, (120, 36)));
+}
+
+#[test]
+fn a_program_that_does_not_run_says_why_where_programs_are_listed() {
+    let mut app = App::new(settings(View::Own));
+    app.on_snapshot(Arc::new(common::without(50, "sock_send_length")));
+    let shown = after(&mut app, "/ sock_send Enter");
+    assert!(selected(&shown).contains("refused") && !shown.contains("sched_switch  "), "{shown}");
+    assert!(shown.contains("sock_send_length: The kernel refused"), "{shown}");
+}
+
+#[test]
+fn own_cost_is_amber_from_three_percent_of_the_machine() {
+    let mut dear = common::snapshot(50);
+    dear.own.cpu_ns = dear.interval_ns;
+    for (cpus, warns) in [(8, true), (64, false)] {
+        dear.host.cpus = cpus;
+        let mut app = App::new(settings(View::Overview));
+        app.on_snapshot(Arc::new(dear.clone()));
+        let mut terminal = Terminal::new(TestBackend::new(120, 36)).unwrap();
+        terminal.draw(|frame| app.draw(frame)).unwrap();
+        let line: Vec<_> = terminal.backend().buffer().content[..120].to_vec();
+        let text: String = line.iter().map(|cell| cell.symbol().chars().next().unwrap_or(' ')).collect();
+        let at = text.chars().collect::<Vec<_>>().windows(4).position(|w| w == ['c', 'o', 's', 't']).unwrap();
+        assert_eq!(line[at].style().fg == Theme::default().warn.fg, warns, "{text}");
+    }
+}
+
 fn any_key() -> impl Strategy<Value = KeyEvent> {
-    let known = "1234jkpsrwt+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    let known = "12349jkpsrwt+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
     let named = [
         KeyCode::Up,
         KeyCode::Down,

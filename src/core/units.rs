@@ -151,6 +151,15 @@ pub fn percent(share: f64) -> String {
     format!("{number} {unit}%")
 }
 
+/// As [`percent`], to the hundredth below one: `0.04 %`. For what ought to be small.
+pub fn fine_percent(share: f64) -> String {
+    let v = share * 100.0;
+    if !is_measurement(v) || v == 0.0 || v >= 0.995 {
+        return percent(share);
+    }
+    if v < 0.005 { "<0.01 %".into() } else { format!("{v:.2} %") }
+}
+
 /// True for characters that would steer a terminal, reorder text or hide in it.
 const fn is_hostile(c: char) -> bool {
     matches!(c,

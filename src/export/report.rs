@@ -14,6 +14,7 @@ use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProcessStats, Qualities, Snapshot};
 use crate::probes::network::stats::Traffic;
+use crate::probes::own::stats::Counting;
 use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::names::name;
 use crate::probes::syscalls::stats::{CallStats, merge_calls};
@@ -244,6 +245,8 @@ pub struct OwnRow {
     pub cpu_ns: u64,
     /// Resident memory.
     pub rss_bytes: u64,
+    /// Memory of the kernel for its maps.
+    pub map_bytes: u64,
     /// What was lost.
     pub dropped: DroppedRow,
     /// Its programs.
@@ -271,10 +274,12 @@ pub struct ProbeRow {
     /// Why it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// How often it ran: `null` as long as the kernel's run statistics are off, since counting costs time.
+    /// How often it ran: `null` without `--cost`, since counting costs time.
     pub runs: Option<u64>,
     /// How long, in all.
     pub run_ns: Option<u64>,
+    /// Events that it missed because it was at work on the same CPU.
+    pub misses: Option<u64>,
 }
 
 impl Report {
@@ -385,17 +390,30 @@ fn stuck_rows(snapshot: &Snapshot, scope: &Scope) -> Vec<StuckRow> {
 }
 
 fn own_row(snapshot: &Snapshot) -> OwnRow {
-    let probe = |p: &crate::model::ProbeStatus| {
+    let stats = &snapshot.programs;
+    let counted = stats.counting == Counting::Always;
+    let probe = |(at, p): (usize, &crate::model::ProbeStatus)| {
         let reason = match &p.state {
             ProbeState::Running => None,
             ProbeState::Failed { reason, advice } => Some(format!("{reason} {advice}")),
         };
-        ProbeRow { name: p.name, hook: p.hook, running: reason.is_none(), reason, runs: None, run_ns: None }
+        let running = reason.is_none();
+        let runs = stats.runs.get(at).filter(|_| running && counted);
+        ProbeRow {
+            name: p.name,
+            hook: p.hook,
+            running,
+            reason,
+            runs: runs.map(|r| r.count),
+            run_ns: runs.map(|r| r.time_ns),
+            misses: stats.misses.get(at).copied().flatten(),
+        }
     };
     OwnRow {
         cpu_ns: snapshot.own.cpu_ns,
         rss_bytes: snapshot.own.rss_bytes,
+        map_bytes: snapshot.maps.iter().map(|map| map.bytes).sum(),
         dropped: DroppedRow { threads: snapshot.lost.threads, latency: snapshot.lost.records },
-        probes: snapshot.probes.iter().map(probe).collect(),
+        probes: snapshot.probes.iter().enumerate().map(probe).collect(),
     }
 }

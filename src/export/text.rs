@@ -232,6 +232,22 @@ fn processes(out: &mut String, report: &Report) {
     }
 }
 
+/// What the programs took, where it was counted.
+fn programs(out: &mut String, report: &Report) {
+    let counted: Vec<(u64, u64)> = report.own.probes.iter().filter_map(|p| Some((p.runs?, p.run_ns?))).collect();
+    if counted.is_empty() {
+        return;
+    }
+    let (runs, ns) = counted.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let _ = writeln!(
+        out,
+        "Its programs: {} of one CPU, {} runs, {} each. Counting them made each run dearer.",
+        percent(ns as f64 / report.interval_ns.max(1) as f64),
+        count(runs),
+        ns.checked_div(runs).map_or_else(|| "–".into(), duration)
+    );
+}
+
 fn footer(out: &mut String, report: &Report) {
     let own = &report.own;
     let lost = own.dropped.threads + own.dropped.latency;
@@ -242,6 +258,7 @@ fn footer(out: &mut String, report: &Report) {
         bytes(own.rss_bytes as f64),
         count(lost)
     );
+    programs(out, report);
     let _ = writeln!(out, "Quantiles are within 4.4 % for the host, 9.1 % for processes. † ended in the interval.");
     for probe in own.probes.iter().filter(|p| !p.running) {
         let _ = writeln!(out, "{} does not run: {}", probe.name, probe.reason.as_deref().unwrap_or_default());

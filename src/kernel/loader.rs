@@ -55,8 +55,12 @@ pub struct Loaded {
     _ebpf: Ebpf,
     /// The maps.
     pub maps: Maps,
+    /// The sizes they were made with.
+    pub sizes: Sizes,
     /// Every program and how it stands.
     pub probes: Arc<[ProbeStatus]>,
+    /// Descriptors of the programs, in the same order; `None` for those that do not run.
+    pub programs: Vec<Option<OwnedFd>>,
     /// What each insight is worth, given which programs run.
     pub qualities: Qualities,
 }
@@ -79,7 +83,8 @@ pub fn load() -> Result<Loaded, LoadError> {
     let sizes = Sizes::of(host_facts());
     let mut ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
     let maps = open_maps(&ebpf, sizes)?;
-    let probes: Vec<_> = PROGRAMS.iter().map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).collect();
+    let (probes, programs): (Vec<_>, Vec<_>) =
+        PROGRAMS.iter().map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).unzip();
     // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
     let found = find_threads(&mut ebpf, &btf);
     if probes.iter().all(|p| matches!(p.state, ProbeState::Failed { .. })) {
@@ -95,7 +100,7 @@ pub fn load() -> Result<Loaded, LoadError> {
     if let Err(error) = found {
         tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(&error));
     }
-    Ok(Loaded { _ebpf: ebpf, maps, probes: probes.into(), qualities })
+    Ok(Loaded { _ebpf: ebpf, maps, sizes, probes: probes.into(), programs, qualities })
 }
 
 fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfError> {
@@ -160,23 +165,24 @@ fn find_threads(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
     Ok(())
 }
 
-fn attach(ebpf: &mut Ebpf, name: &'static str, offsets: &Offsets, btf: &Btf) -> ProbeStatus {
-    let state = match try_attach(ebpf, name, btf) {
-        Ok(()) => ProbeState::Running,
+fn attach(ebpf: &mut Ebpf, name: &'static str, offsets: &Offsets, btf: &Btf) -> (ProbeStatus, Option<OwnedFd>) {
+    let (state, program) = match try_attach(ebpf, name, btf) {
+        Ok(program) => (ProbeState::Running, program),
         Err(error) => {
             tracing::warn!("{name}: {}", advice::chain(&error));
             let (reason, advice) = program_failure(name, offsets.has_tracepoint(name), &error);
-            ProbeState::Failed { reason, advice }
+            (ProbeState::Failed { reason, advice }, None)
         }
     };
-    ProbeStatus { name, hook: HOOK, state }
+    (ProbeStatus { name, hook: HOOK, state }, program)
 }
 
-fn try_attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<(), ProgramError> {
+/// A descriptor of our own for the program that was attached; without one it runs all the same.
+fn try_attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<Option<OwnedFd>, ProgramError> {
     let program: &mut BtfTracePoint = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
     program.load(name, btf)?;
     program.attach()?;
-    Ok(())
+    Ok(program.fd()?.as_fd().try_clone_to_owned().ok())
 }
 
 /// An insight is worth nothing when one of its programs does not run; thread time needs the scheduler's and the calls'.

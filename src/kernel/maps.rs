@@ -173,8 +173,9 @@ impl<K: Pod, V: Pod> Hash<K, V> {
     }
 }
 
-fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<()> {
-    // SAFETY: both attribute types are prefixes of `union bpf_attr`, whose pointers refer to buffers of the stated sizes
+/// The system call `bpf`. `A` must be a prefix of `union bpf_attr` as `command` reads it.
+pub(super) fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<()> {
+    // SAFETY: all attribute types are prefixes of `union bpf_attr`, whose pointers refer to buffers of the stated sizes
     // that outlive the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_mut(attr), size_of::<A>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -8,4 +8,5 @@ pub mod loader;
 pub mod maps;
 pub mod offsets;
 pub mod programs;
+pub mod run_stats;
 pub mod sizing;

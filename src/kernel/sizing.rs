@@ -2,6 +2,8 @@
 //!
 //! Pure: it is told the facts of the host. Invariant: at most 64 MiB in all, on any host.
 
+use kscope_layout::{CALL_ROWS, Record, RecordKey, Row, Thread, ThreadKey};
+
 /// What the sizes depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostFacts {
@@ -40,6 +42,55 @@ impl Sizes {
     }
 }
 
+/// Memory of the kernel for each map, bytes; all of it is taken when the maps are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Of the thread array.
+    pub thread_slots: u64,
+    /// Of the threads that found their slot taken.
+    pub threads_more: u64,
+    /// Of the records.
+    pub records: u64,
+    /// Of the system-call table, all copies.
+    pub calls: u64,
+    /// Of the run-queue delays.
+    pub cpus: u64,
+}
+
+impl Sizes {
+    /// What the maps of these sizes take.
+    pub const fn memory(self) -> Memory {
+        Memory {
+            thread_slots: array_bytes::<Thread>(self.thread_slots),
+            threads_more: self.hash_bytes::<ThreadKey, Thread>(self.threads_more),
+            records: self.hash_bytes::<RecordKey, Record>(self.records),
+            calls: array_bytes::<Row>(self.call_shards * CALL_ROWS),
+            cpus: array_bytes::<Row>(self.cpus),
+        }
+    }
+
+    /// A preallocated hash: elements (one more for each CPU) with 48 bytes of the kernel's own, and 16 bytes a bucket
+    /// (`htab_map_mem_usage` of kernel/bpf/hashtab.c).
+    const fn hash_bytes<K, V>(self, entries: u32) -> u64 {
+        let element = 48 + size_of::<K>().next_multiple_of(8) + size_of::<V>().next_multiple_of(8);
+        (entries as u64 + self.cpus as u64) * element as u64 + entries.next_power_of_two() as u64 * 16
+    }
+}
+
+impl Memory {
+    /// Of all maps.
+    pub const fn total(self) -> u64 {
+        self.thread_slots + self.threads_more + self.records + self.calls + self.cpus
+    }
+}
+
+/// An array that can be mapped: its elements in whole pages, and one page before them (`array_map_mem_usage`).
+const fn array_bytes<T>(entries: u32) -> u64 {
+    const PAGE: u64 = 4096;
+    let elements = entries as u64 * size_of::<T>().next_multiple_of(8) as u64;
+    elements.next_multiple_of(PAGE) + PAGE
+}
+
 /// Possible CPUs from the text of `/sys/devices/system/cpu/possible`, such as `0-127`; the ids may have holes.
 pub fn parse_possible_cpus(text: &str) -> Option<u32> {
     let last = text.trim().rsplit([',', '-']).next()?;
@@ -49,16 +100,11 @@ pub fn parse_possible_cpus(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kscope_layout::{CALL_ROWS, Record, Row, Thread};
 
     #[test]
     fn even_the_largest_host_stays_within_the_bound() {
         let s = Sizes::of(HostFacts { cpus: 128, pid_max: 4_194_304 });
-        // Hash elements carry their key and about 48 bytes of the kernel's own.
-        let bytes = s.thread_slots as usize * size_of::<Thread>()
-            + s.threads_more as usize * (size_of::<Thread>() + 64)
-            + s.records as usize * (size_of::<Record>() + 56)
-            + (s.call_shards * CALL_ROWS + s.cpus) as usize * size_of::<Row>();
+        let bytes = s.memory().total();
         assert!(bytes <= 64 << 20, "{} MiB", bytes >> 20);
     }
 

@@ -7,6 +7,7 @@ use kscope_layout::{Record, RecordKey, Row};
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::probes::network::stats::{Interface, Traffic};
+use crate::probes::own::stats::{MapUse, RunStats};
 use crate::probes::syscalls::stats::InFlight;
 use crate::probes::time::stats::TimeSplit;
 
@@ -35,6 +36,10 @@ pub struct Sample {
     pub interfaces: Vec<Interface>,
     /// What kscope itself used.
     pub own: Own,
+    /// Runs of its programs.
+    pub programs: RunStats,
+    /// How full its maps are.
+    pub maps: Vec<MapUse>,
     /// What was lost since the start.
     pub lost: Lost,
     /// What each group of numbers is worth, before losses are looked at.
@@ -109,7 +114,7 @@ pub struct Own {
     pub cpu_ns: u64,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
-    /// Time it took to read the sample, ns.
+    /// Time it took to read the sample before, ns.
     pub read_ns: u64,
 }
 

@@ -12,6 +12,7 @@ use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::probes::network::stats::{Interface, Traffic};
+use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
 use crate::probes::syscalls::stats::{CallStats, InFlight, merge_calls};
 use crate::probes::time::stats::TimeSplit;
@@ -37,6 +38,10 @@ pub struct Snapshot {
     pub interfaces: Vec<Interface>,
     /// What kscope used in the interval (`rss_bytes`: at its end).
     pub own: Own,
+    /// Runs of its programs: those of the interval, or of the last window in which they were counted.
+    pub programs: RunStats,
+    /// How full its maps were, at the end.
+    pub maps: Vec<MapUse>,
     /// What was lost in the interval.
     pub lost: Lost,
     /// What was lost since the start.
@@ -111,6 +116,8 @@ impl Snapshot {
             inflight: next.inflight.clone(),
             interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
             own: Own { cpu_ns: next.own.cpu_ns.saturating_sub(prev.own.cpu_ns), ..next.own },
+            programs: RunStats::between(&prev.programs, &next.programs),
+            maps: next.maps.clone(),
             lost,
             lost_ever: next.lost,
             qualities: next.qualities.lowered_by(next.lost),
@@ -142,6 +149,8 @@ impl Snapshot {
             }
         }
         self.own = Own { cpu_ns: self.own.cpu_ns + later.own.cpu_ns, ..later.own };
+        self.programs.append(&later.programs);
+        self.maps.clone_from(&later.maps);
         self.lost =
             Lost { threads: self.lost.threads + later.lost.threads, records: self.lost.records + later.lost.records };
         self.lost_ever = later.lost_ever;
@@ -152,6 +161,11 @@ impl Snapshot {
     /// Seconds the interval lasted, for rates; never 0.
     pub fn seconds(&self) -> f64 {
         (self.interval_ns.max(1)) as f64 / 1e9
+    }
+
+    /// What kscope itself took of CPU time.
+    pub fn cost(&self) -> Cost {
+        Cost::new(self.own.cpu_ns as f64 / self.interval_ns.max(1) as f64, &self.programs)
     }
 
     /// Payload of all processes.

@@ -1,9 +1,10 @@
 //! One insight, one folder: `stats.rs` is pure arithmetic, `probe.rs` reads maps, `view.rs` draws.
 //!
-//! The three first insights (system calls, run queue, network) and the time accounting that they share. What is loaded
-//! into the kernel for them stands in one list, `kernel::programs`.
+//! The three first insights (system calls, run queue, network), the time accounting that they share, and what kscope
+//! itself costs. What is loaded into the kernel for them stands in one list, `kernel::programs`.
 
 pub mod network;
+pub mod own;
 pub mod runqueue;
 pub mod syscalls;
 pub mod time;

@@ -18,8 +18,10 @@ use super::host::{monotonic_ns, read_host, read_own, unix_s};
 use super::procs::Processes;
 use crate::core::ident::ProcessId;
 use crate::kernel::loader::Loaded;
+use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Lost, ProcessSample, Sample, record_order};
 use crate::probes::network::probe::read_interfaces;
+use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
 use crate::probes::syscalls::probe::{read_calls, read_records};
 use crate::probes::time::probe::{ProcessReading, ThreadReader};
@@ -28,6 +30,7 @@ use crate::probes::time::probe::{ProcessReading, ThreadReader};
 #[derive(Debug)]
 pub struct Live {
     kernel: Loaded,
+    meter: Meter,
     threads: ThreadReader,
     processes: Processes,
     epoch: u32,
@@ -37,9 +40,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// A source that reads `kernel`.
-    pub fn new(kernel: Loaded) -> Self {
+    /// A source that reads `kernel` and has the runs of its programs counted.
+    pub fn new(mut kernel: Loaded, runs: When) -> Self {
         Self {
+            meter: Meter::start(std::mem::take(&mut kernel.programs), runs),
             kernel,
             threads: ThreadReader::default(),
             processes: Processes::default(),
@@ -136,6 +140,14 @@ impl Source for Live {
         let cpus = read_cpus(&maps.cpus);
         let processes = self.processes(&threads.processes, &records);
         self.forget_the_gone(&processes, &records)?;
+        let used = Used {
+            slots: threads.slots,
+            more: threads.more,
+            records: records.len(),
+            calls: calls.len(),
+            cpus: cpus.len(),
+        };
+        let lost = self.lost();
         let sample = Sample {
             at_ns,
             unix_s,
@@ -148,7 +160,9 @@ impl Source for Live {
             inflight: threads.inflight,
             interfaces: read_interfaces(),
             own: read_own(self.last_read),
-            lost: self.lost(),
+            programs: self.meter.read(),
+            maps: map_uses(self.kernel.sizes, used, lost),
+            lost,
             qualities: self.kernel.qualities,
             probes: Arc::clone(&self.kernel.probes),
         };

@@ -6,6 +6,7 @@ mod procs;
 
 use std::io;
 
+pub use crate::kernel::run_stats::When;
 pub use live::Live;
 
 use crate::model::Sample;

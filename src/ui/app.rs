@@ -18,7 +18,7 @@ use super::help;
 use super::history::{History, Look};
 use super::keys::{self, Action};
 use super::overlay::{Asked, Overlay, Question};
-use super::rows::{self, CallRow, ProcessRow, Who};
+use super::rows::{self, CallRow, ProcessRow, ProgramRow, Who};
 use super::selection::RowId;
 use super::tables::{TableId, Tables};
 use super::theme::Theme;
@@ -84,6 +84,8 @@ pub struct App {
     pub(super) calls: Vec<CallRow>,
     /// Rows of the table that has the keys, when it lists processes.
     pub(super) processes: Vec<ProcessRow>,
+    /// Rows of the table that has the keys, when it lists programs.
+    pub(super) programs: Vec<ProgramRow>,
     pub(super) overlay: Option<Overlay>,
     pub(super) message: Option<Message>,
     pub(super) interval: Duration,
@@ -106,6 +108,7 @@ impl App {
             callers_of: None,
             calls: Vec::new(),
             processes: Vec::new(),
+            programs: Vec::new(),
             overlay: None,
             message: None,
             interval: settings.interval,
@@ -142,6 +145,7 @@ impl App {
             (View::Syscalls, Some(_)) => TableId::Callers,
             (View::Scheduler, _) => TableId::Delayed,
             (View::Network, _) => TableId::Talking,
+            (View::Own, _) => TableId::Programs,
         }
     }
 
@@ -259,7 +263,8 @@ impl App {
                 let filter = self.look.filter.clone().with_pids(vec![id.pid]);
                 self.look_at(Look { filter, ..self.look.clone() });
             }
-            None => self.say("there is no row to go into".into(), false),
+            // No key asks for it where programs are listed.
+            Some(RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
         }
     }
 
@@ -397,7 +402,7 @@ impl App {
     }
 
     fn row_ids(&self) -> Vec<RowId> {
-        rows::ids(&self.calls).chain(rows::ids(&self.processes)).collect()
+        rows::ids(&self.calls).chain(rows::ids(&self.processes)).chain(rows::ids(&self.programs)).collect()
     }
 
     /// Derives the rows of the table that has the keys, and finds the selected one again.
@@ -411,10 +416,13 @@ impl App {
             TableId::Callers => (Vec::new(), list(Who::Callers(self.callers_of.unwrap_or_default()))),
             TableId::Delayed => (Vec::new(), list(Who::Delayed)),
             TableId::Talking => (Vec::new(), list(Who::Talking)),
+            TableId::Programs => (Vec::new(), Vec::new()),
         };
+        let mut programs = if id == TableId::Programs { rows::programs(history, &table.text) } else { Vec::new() };
         columns::sort(&mut calls, columns::CALLS, table.sort, table.falling);
         columns::sort(&mut processes, columns::of_processes(id), table.sort, table.falling);
-        (self.calls, self.processes) = (calls, processes);
+        columns::sort(&mut programs, columns::PROGRAMS, table.sort, table.falling);
+        (self.calls, self.processes, self.programs) = (calls, processes, programs);
         let ids = self.row_ids();
         self.tables.of_mut(id).cursor.settle(&ids);
     }

@@ -4,11 +4,14 @@
 //!
 //! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
 
+mod programs;
+
 use std::cmp::Ordering;
 
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+pub use self::programs::PROGRAMS;
 use super::charts::bar;
 use super::ctx::Ctx;
 use super::history::Tick;
@@ -251,7 +254,7 @@ pub const TALKING: &[Column<ProcessRow>] = &[
 /// The columns of a table of processes.
 pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
     match id {
-        TableId::Who | TableId::Calls => WHO,
+        TableId::Who | TableId::Calls | TableId::Programs => WHO,
         TableId::Callers => CALLERS,
         TableId::Delayed => DELAYED,
         TableId::Talking => TALKING,
@@ -269,6 +272,7 @@ pub fn first_sort(id: TableId) -> usize {
         TableId::Callers => titled(CALLERS, "time"),
         TableId::Delayed => titled(DELAYED, "waited"),
         TableId::Talking => titled(TALKING, "both/s"),
+        TableId::Programs => titled(PROGRAMS, "of a CPU"),
     }
 }
 
@@ -278,7 +282,11 @@ pub fn next_sort(id: TableId, sort: usize) -> usize {
         let after = (sort + 1..columns.len()).chain(0..columns.len());
         after.into_iter().find(|&at| columns[at].key.is_some()).unwrap_or(0)
     }
-    if id == TableId::Calls { next(CALLS, sort) } else { next(of_processes(id), sort) }
+    match id {
+        TableId::Calls => next(CALLS, sort),
+        TableId::Programs => next(PROGRAMS, sort),
+        _ => next(of_processes(id), sort),
+    }
 }
 
 /// Whether a column is first sorted with the largest on top: numbers are, texts and pids are not.
@@ -286,7 +294,11 @@ pub fn falls(id: TableId, sort: usize) -> bool {
     fn falls<R>(columns: &[Column<R>], sort: usize) -> bool {
         columns.get(sort).is_some_and(|c| c.right && c.title != PID.title)
     }
-    if id == TableId::Calls { falls(CALLS, sort) } else { falls(of_processes(id), sort) }
+    match id {
+        TableId::Calls => falls(CALLS, sort),
+        TableId::Programs => falls(PROGRAMS, sort),
+        _ => falls(of_processes(id), sort),
+    }
 }
 
 /// Sorts rows by a column, the unknown last, equals by identity.

@@ -5,7 +5,7 @@
 use ratatui::style::Style;
 
 use super::history::{History, Look, Tick};
-use super::rows::{CallRow, ProcessRow};
+use super::rows::{CallRow, ProcessRow, ProgramRow};
 use super::selection::RowId;
 use super::tables::TableState;
 use super::theme::Theme;
@@ -18,6 +18,8 @@ use crate::probes::time::stats::TimeSplit;
 pub const DELAY_WARN_NS: u64 = 1_000_000;
 /// A run-queue delay at or above this is red, ns.
 pub const DELAY_BAD_NS: u64 = 10_000_000;
+/// kscope's own use of the machine's CPU time at or above this is amber.
+pub const COST_WARN: f64 = 0.03;
 /// From this width on there is room for command lines.
 const WIDE: u16 = 160;
 
@@ -66,6 +68,8 @@ pub struct Ctx<'a> {
     pub calls: &'a [CallRow],
     /// Its rows, when it lists processes.
     pub processes: &'a [ProcessRow],
+    /// Its rows, when it lists programs.
+    pub programs: &'a [ProgramRow],
     /// In Syscalls, the call whose callers are listed.
     pub callers_of: Option<u32>,
     /// Sentences on pids of the filter that are not there.
@@ -147,7 +151,14 @@ impl<'a> Ctx<'a> {
     pub fn selected(&self) -> Option<RowId> {
         let at = self.table.cursor.index();
         let call = self.calls.get(at).map(|r| RowId::Call(r.nr));
-        call.or_else(|| self.processes.get(at).map(|r| RowId::Process(r.id)))
+        let process = self.processes.get(at).map(|r| RowId::Process(r.id));
+        call.or(process).or_else(|| self.programs.get(at).map(|r| RowId::Program(r.at)))
+    }
+
+    /// The style of kscope's own cost, by the threshold that the help states.
+    pub fn cost_style(&self, snapshot: &Snapshot) -> Style {
+        let dear = snapshot.cost().of_machine(snapshot.host.cpus) >= COST_WARN;
+        if dear { self.theme.warn } else { self.theme.text }
     }
 
     /// The style of a run-queue delay, by the thresholds that the help states.
@@ -172,6 +183,16 @@ impl<'a> Ctx<'a> {
             (time.runnable_ns as f64, self.theme.runnable, '▒'),
             (time.blocked_ns as f64, self.theme.blocked, '░'),
         ]
+    }
+}
+
+/// A share of CPU time as `percent` writes it, with the mark of its quality, or a dash.
+pub fn cpu_share(quality: Quality, share: Option<f64>, percent: fn(f64) -> String) -> String {
+    match share.map(percent) {
+        None => units::DASH.to_owned(),
+        // At least less than something says nothing.
+        Some(text) if quality == Quality::LowerBound && text.starts_with('<') => ">0 %".to_owned(),
+        Some(text) => format!("{}{text}", quality.mark()),
     }
 }
 

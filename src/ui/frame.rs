@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  kscope  web-03 · 6.18.44 · 64 cpu        ● live 1 s · 14:02:31        load 38.2 · cost 0.4 % · lost 0     header
-//!  1 Overview  2 Syscalls  3 Scheduler  4 Network                                           filter  none     tabs
+//!  1 Overview  2 Syscalls  3 Scheduler  4 Network  9 Self                                   filter  none     tabs
 //!  …                                                                                                         the view
 //!  Enter process  p pid  / rows  s sort  space pause  t theme  ? help  q quit                                footer
 //! ```
@@ -17,7 +17,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Widget;
 
 use super::app::{App, seconds_ns};
-use super::ctx::{self, Ctx};
+use super::ctx::{self, COST_WARN, Ctx, cpu_share};
 use super::keys::{self, Action};
 use super::overlay::Overlay;
 use super::view::View;
@@ -27,7 +27,7 @@ use super::widgets::text::{put, width};
 use super::{help, overview};
 use crate::core::units;
 use crate::model::Snapshot;
-use crate::probes::{network, runqueue, syscalls};
+use crate::probes::{network, own, runqueue, syscalls};
 
 /// The smallest screen that shows anything.
 const SMALLEST: (u16, u16) = (20, 5);
@@ -36,8 +36,6 @@ const FOOTER_FROM: u16 = 8;
 const TABS_FROM: u16 = 7;
 /// Below this width the header has no words for its state, so that the clock, the cost and the losses stay.
 const SHORT: u16 = 48;
-/// Own use of a CPU from which on the header warns, as a share of one.
-const COST_WARN: f64 = 0.05;
 
 /// Draws everything.
 pub fn draw(app: &App, frame: &mut Frame<'_>) {
@@ -78,6 +76,7 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         table: app.tables.of(app.table()),
         calls: &app.calls,
         processes: &app.processes,
+        programs: &app.programs,
         callers_of: app.callers_of,
         absent: app.absent(),
         wide: Ctx::is_wide(area.width),
@@ -88,6 +87,7 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         View::Syscalls => syscalls::view::draw(&ctx, area, buf),
         View::Scheduler => runqueue::view::draw(&ctx, area, buf),
         View::Network => network::view::draw(&ctx, area, buf),
+        View::Own => own::view::draw(&ctx, area, buf),
     }
 }
 
@@ -156,7 +156,8 @@ fn header(app: &App, area: Rect, buf: &mut Buffer) {
         piece(format!("up {}", units::age(host.uptime_s.saturating_mul(1_000_000_000))), theme.dim, 9),
     ];
     let middle = vec![state, piece(clock(snapshot.unix_s, app.utc_offset_s), theme.text, 1)];
-    let (cost, lost) = own(app, snapshot);
+    let percent = if area.width < SHORT { units::percent } else { units::fine_percent };
+    let (cost, lost) = self_use(app, snapshot, percent);
     let right = vec![
         piece(format!("load {:.1}", host.load), theme.text, 5),
         piece(format!("{} processes", snapshot.processes.len()), theme.dim, 7),
@@ -167,14 +168,15 @@ fn header(app: &App, area: Rect, buf: &mut Buffer) {
 }
 
 /// What kscope itself costs and loses.
-fn own(app: &App, snapshot: &Snapshot) -> (Piece, Piece) {
+fn self_use(app: &App, snapshot: &Snapshot, percent: fn(f64) -> String) -> (Piece, Piece) {
     let theme = &app.theme;
-    let cost = snapshot.own.cpu_ns as f64 / snapshot.interval_ns.max(1) as f64;
+    let quality = snapshot.cost().quality;
+    let cost = snapshot.cost().of_machine(snapshot.host.cpus);
     let cost_style = if cost >= COST_WARN { theme.warn } else { theme.dim };
     let lost = snapshot.lost_ever.threads + snapshot.lost_ever.records;
     let lost_style = if lost > 0 { theme.bad } else { theme.dim };
     (
-        piece(format!("cost {}", units::percent(cost)), cost_style, 2),
+        piece(format!("cost {}", cpu_share(quality, Some(cost), percent)), cost_style, 2),
         piece(format!("lost {}", units::count(lost)), lost_style, if lost > 0 { 0 } else { 2 }),
     )
 }
@@ -209,12 +211,12 @@ fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
     for view in View::ALL {
         let active = view == app.view;
         let title = if all_titles || active {
-            format!(" {} {} ", view.index() + 1, view.title())
+            format!(" {} {} ", view.digit(), view.title())
         } else {
-            format!(" {} ", view.index() + 1)
+            format!(" {} ", view.digit())
         };
         let style = if active { theme.header } else { theme.dim };
-        x += put(buf, x, area.y, &title, area.right().saturating_sub(x), style) + 1;
+        x += put(buf, x, area.y, &title, area.right().saturating_sub(x), style) + u16::from(all_titles);
     }
     // The filter must be seen: it may cover tabs, never the other way round.
     let start = area.right().saturating_sub(need).max(area.x);

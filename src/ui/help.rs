@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Widget};
 
 use super::app::App;
-use super::ctx::{DELAY_BAD_NS, DELAY_WARN_NS};
+use super::ctx::{COST_WARN, DELAY_BAD_NS, DELAY_WARN_NS};
 use super::keys::{self, Motion};
 use super::theme::Theme;
 use super::widgets::pane::{pane, wrap};
@@ -81,6 +81,12 @@ fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
         Span::styled("▓ kernel  ", theme.kernel),
         Span::styled("▒ waiting for a CPU  ", theme.runnable),
         Span::styled("░ blocked", theme.blocked),
+    ]));
+    let cost = "user space and programs, of the CPU time of all CPUs  ";
+    lines.push(Line::from(vec![
+        Span::styled("cost             ", theme.dim),
+        Span::styled(cost, theme.text),
+        Span::styled(format!("from {}", units::percent(COST_WARN)), theme.warn),
     ]));
     for text in [
         "– not measured · 0 nothing · ≥ at least (events were lost) · ~ estimate",

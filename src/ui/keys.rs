@@ -245,6 +245,14 @@ pub const KEYS: &[Key] = &[
         footer: None,
     },
     Key {
+        chords: &[char('9')],
+        label: "9",
+        views: ALL,
+        action: Action::Show(View::Own),
+        help: "Self: what kscope itself costs, program by program, and what it does not see",
+        footer: None,
+    },
+    Key {
         chords: &[key(KeyCode::Tab)],
         label: "Tab",
         views: ALL,
@@ -374,8 +382,7 @@ mod tests {
     #[test]
     fn each_view_has_its_number() {
         for view in View::ALL {
-            let digit = char::from_digit(u32::try_from(view.index()).unwrap() + 1, 10).unwrap();
-            let event = KeyEvent::new(KeyCode::Char(digit), KeyModifiers::NONE);
+            let event = KeyEvent::new(KeyCode::Char(view.digit()), KeyModifiers::NONE);
             assert_eq!(action(View::Overview, event), Some(Action::Show(view)));
         }
     }

@@ -13,7 +13,7 @@ use super::selection::RowId;
 use crate::core::histogram::Scale;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
-use crate::model::{Ident, ProcessStats};
+use crate::model::{Ident, ProbeState, ProcessStats};
 use crate::probes::network::stats::Traffic;
 use crate::probes::syscalls::names::{name, waits};
 use crate::probes::syscalls::stats::merged;
@@ -101,6 +101,31 @@ pub struct ProcessRow {
     pub share: f64,
 }
 
+/// One of kscope's own programs.
+#[derive(Clone, Debug)]
+pub struct ProgramRow {
+    /// Its place in the list of probes.
+    pub at: usize,
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind of hook.
+    pub hook: &'static str,
+    /// It is attached.
+    pub running: bool,
+    /// That it is, or why not and what to do.
+    pub state: String,
+    /// Runs per second, where they are counted.
+    pub rate: Option<f64>,
+    /// Time of a run, ns.
+    pub run_ns: Option<f64>,
+    /// The share of one CPU that it takes.
+    pub share: Option<f64>,
+    /// Its part of the time of all programs, 0…1.
+    pub part: Option<f64>,
+    /// Events it missed since the start.
+    pub misses: Option<u64>,
+}
+
 /// Which processes a table lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -162,6 +187,16 @@ impl Row for ProcessRow {
     }
 }
 
+impl Row for ProgramRow {
+    fn id(&self) -> RowId {
+        RowId::Program(self.at)
+    }
+
+    fn group(&self) -> u8 {
+        0
+    }
+}
+
 /// The identities of rows, in their order.
 pub fn ids<R: Row>(rows: &[R]) -> impl Iterator<Item = RowId> + '_ {
     rows.iter().map(Row::id)
@@ -184,6 +219,36 @@ pub fn calls(history: &History, look: &Look, text: &str) -> Vec<CallRow> {
             let latency = tick.call(nr).map(Digest::of).unwrap_or_default();
             let waits = waits(nr);
             CallRow { nr, name: name(nr), waits, latency, share: share(latency.total_ns, totals[usize::from(waits)]) }
+        })
+        .collect()
+}
+
+/// kscope's programs whose name contains `text`. No filter applies to them.
+pub fn programs(history: &History, text: &str) -> Vec<ProgramRow> {
+    let Some(tick) = history.latest() else { return Vec::new() };
+    let counted = &tick.snapshot.programs;
+    let all = counted.all();
+    let text = text.to_lowercase();
+    let listed = tick.snapshot.probes.iter().enumerate().filter(|(_, probe)| probe.name.contains(&text));
+    listed
+        .map(|(at, probe)| {
+            let (running, state) = match &probe.state {
+                ProbeState::Running => (true, "attached".to_owned()),
+                ProbeState::Failed { reason, advice } => (false, format!("{reason} {advice}")),
+            };
+            let share = counted.share(at).filter(|_| running);
+            ProgramRow {
+                at,
+                name: probe.name,
+                hook: probe.hook,
+                running,
+                state,
+                rate: counted.rate(at).filter(|_| running),
+                run_ns: counted.run_ns(at),
+                share,
+                part: share.zip(all).map(|(share, all)| if all > 0.0 { share / all } else { 0.0 }),
+                misses: counted.misses.get(at).copied().flatten(),
+            }
         })
         .collect()
 }

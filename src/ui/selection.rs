@@ -16,6 +16,8 @@ pub enum RowId {
     Call(u32),
     /// A process.
     Process(ProcessId),
+    /// A program of kscope, by its place in the list of probes.
+    Program(usize),
 }
 
 /// The cursor of a table.

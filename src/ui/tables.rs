@@ -18,11 +18,13 @@ pub enum TableId {
     Delayed,
     /// Network: processes that moved bytes.
     Talking,
+    /// Self: kscope's programs.
+    Programs,
 }
 
 impl TableId {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Who, Self::Calls, Self::Callers, Self::Delayed, Self::Talking];
+    pub const ALL: [Self; 6] = [Self::Who, Self::Calls, Self::Callers, Self::Delayed, Self::Talking, Self::Programs];
 }
 
 /// One table.

@@ -12,11 +12,24 @@ pub enum View {
     Scheduler,
     /// Bytes by process, against the interfaces.
     Network,
+    /// What kscope itself costs.
+    Own,
 }
 
 impl View {
-    /// All views, in the order of their keys 1, 2, 3, …
-    pub const ALL: [Self; 4] = [Self::Overview, Self::Syscalls, Self::Scheduler, Self::Network];
+    /// All views, in the order of their keys.
+    pub const ALL: [Self; 5] = [Self::Overview, Self::Syscalls, Self::Scheduler, Self::Network, Self::Own];
+
+    /// The key that shows it. That of kscope itself is the last one, whatever comes before.
+    pub const fn digit(self) -> char {
+        match self {
+            Self::Overview => '1',
+            Self::Syscalls => '2',
+            Self::Scheduler => '3',
+            Self::Network => '4',
+            Self::Own => '9',
+        }
+    }
 
     /// The title on its tab.
     pub const fn title(self) -> &'static str {
@@ -25,6 +38,7 @@ impl View {
             Self::Syscalls => "Syscalls",
             Self::Scheduler => "Scheduler",
             Self::Network => "Network",
+            Self::Own => "Self",
         }
     }
 
@@ -35,6 +49,7 @@ impl View {
             Self::Syscalls => "syscalls",
             Self::Scheduler => "scheduler",
             Self::Network => "network",
+            Self::Own => "self",
         }
     }
 
@@ -65,7 +80,7 @@ mod tests {
             assert_eq!(view.index(), place);
             assert_eq!(View::named(view.name()), Some(view));
         }
-        assert_eq!(View::Network.stepped(1), View::Overview);
-        assert_eq!(View::Overview.stepped(View::ALL.len() - 1), View::Network);
+        assert_eq!(View::Own.stepped(1), View::Overview);
+        assert_eq!(View::Overview.stepped(View::ALL.len() - 1), View::Own);
     }
 }

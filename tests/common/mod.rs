@@ -13,6 +13,7 @@ use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
 use kscope::probes::network::stats::{Interface, Traffic};
+use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
 use kscope::probes::runqueue::stats::CpuStats;
 use kscope::probes::syscalls::stats::{CallStats, merge_calls};
 use kscope::probes::time::stats::TimeSplit;
@@ -256,8 +257,48 @@ pub fn snapshot(tick: u32) -> Snapshot {
             Interface { name: "lo".into(), tx_bytes: 120_000, rx_bytes: 120_000 },
         ],
         own: Own { pid: 30_000, cpu_ns: 4_200_000, rss_bytes: 21 << 20, read_ns: 900_000 },
-        probes: Arc::new([]),
+        programs: run_stats(tick, busy),
+        maps: MAPS.to_vec(),
+        probes: OWN_PROGRAMS
+            .iter()
+            .map(|p| ProbeStatus { name: p.0, hook: "tp_btf", state: ProbeState::Running })
+            .collect(),
         ..Snapshot::default()
+    }
+}
+
+/// kscope's programs: name, runs a second, ns a run.
+const OWN_PROGRAMS: [(&str, f64, f64); 8] = [
+    ("sched_switch", 38_000.0, 141.0),
+    ("sched_wakeup", 21_000.0, 74.0),
+    ("sched_wakeup_new", 31.0, 118.0),
+    ("sched_process_exit", 29.0, 92.0),
+    ("sys_enter", 71_000.0, 58.0),
+    ("sys_exit", 71_000.0, 83.0),
+    ("sock_send_length", 19_000.0, 44.0),
+    ("sock_recv_length", 2_100.0, 43.0),
+];
+
+const MAPS: [MapUse; 5] = [
+    MapUse { name: "THREADS", holds: "threads by slot", used: 409, max: 65_536, bytes: 10_489_856, dropped: None },
+    MapUse { name: "THREADS_MORE", holds: "threads beside", used: 3, max: 16_384, bytes: 3_932_160, dropped: Some(0) },
+    MapUse { name: "RECORDS", holds: "process × call", used: 1_204, max: 33_792, bytes: 22_151_168, dropped: Some(0) },
+    MapUse { name: "CALLS", holds: "calls of the host", used: 61, max: 512, bytes: 9_445_376, dropped: None },
+    MapUse { name: "CPUS", holds: "delays by CPU", used: 8, max: 8, bytes: 24_576, dropped: None },
+];
+
+/// A window of 50 ms.
+fn run_stats(tick: u32, busy: bool) -> RunStats {
+    let swing = (0.9 + 0.2 * noise(tick / 5)) * if busy { 1.0 } else { 0.4 };
+    let runs = |p: &(&str, f64, f64)| {
+        let count = (p.1 * swing * 0.05) as u64;
+        Runs { count, time_ns: (count as f64 * p.2) as u64 }
+    };
+    RunStats {
+        counting: Counting::Windows,
+        over_ns: 50_000_000,
+        runs: OWN_PROGRAMS.iter().map(runs).collect(),
+        misses: OWN_PROGRAMS.iter().map(|p| Some(u64::from(p.0 == "sched_wakeup") * 2)).collect(),
     }
 }
 
@@ -284,5 +325,20 @@ pub fn without(tick: u32, probe: &'static str) -> Snapshot {
         reason: format!("The kernel refused {probe}: permission denied."),
         advice: "Run kscope with sudo.".into(),
     };
-    Snapshot { probes: Arc::new([ProbeStatus { name: probe, hook: "tp_btf", state }]), ..snapshot(tick) }
+    let mut snapshot = snapshot(tick);
+    let mut probes = snapshot.probes.to_vec();
+    for (at, status) in probes.iter_mut().enumerate().filter(|(_, p)| p.name == probe) {
+        status.state = state.clone();
+        (snapshot.programs.runs[at], snapshot.programs.misses[at]) = (Runs::default(), None);
+    }
+    Snapshot { probes: probes.into(), ..snapshot }
+}
+
+/// The same machine, where the runs of programs are counted otherwise or not at all.
+pub fn counted(tick: u32, counting: Counting) -> Snapshot {
+    let mut snapshot = snapshot(tick);
+    let known = matches!(counting, Counting::Windows | Counting::Always);
+    snapshot.programs =
+        RunStats { counting, runs: if known { snapshot.programs.runs } else { Vec::new() }, ..snapshot.programs };
+    snapshot
 }

@@ -22,10 +22,11 @@ pub const CASES: &[Case] = &[
     ("dashboard::space_pauses", pause),
     ("dashboard::plus_and_minus_change_the_interval", interval),
     ("dashboard::t_changes_the_theme", theme),
+    ("dashboard::own_cost_is_known_in_the_header_and_in_self", own_cost),
     ("dashboard::question_mark_opens_the_help_and_escape_closes_it", help),
 ];
 
-const TITLES: [&str; 4] = ["Overview", "Syscalls", "Scheduler", "Network"];
+const TITLES: [&str; 5] = ["Overview", "Syscalls", "Scheduler", "Network", "Self"];
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kscope");
 
 /// A process of this name that goes on calling until it is dropped.
@@ -123,14 +124,27 @@ fn shows_workload() {
 fn views() {
     let terminal = large_dashboard();
     wait_for_view(&terminal, "Overview");
-    for (key, title) in [("2", "Syscalls"), ("4", "Network"), ("3", "Scheduler"), ("1", "Overview")] {
+    for (key, title) in [("2", "Syscalls"), ("4", "Network"), ("3", "Scheduler"), ("9", "Self"), ("1", "Overview")] {
         terminal.press(&[key]);
         wait_for_view(&terminal, title);
     }
-    for title in ["Syscalls", "Scheduler", "Network", "Overview"] {
+    for title in ["Syscalls", "Scheduler", "Network", "Self", "Overview"] {
         terminal.press(&["Tab"]);
         wait_for_view(&terminal, title);
     }
+}
+
+/// The first window is over long before the first numbers are due.
+fn own_cost() {
+    let terminal = large_dashboard();
+    let unprivileged = crate::own::privileges().is_some();
+    let mark = if unprivileged { "cost ≥" } else { "cost ~" };
+    terminal.wait("the cost in the header", |screen| screen.lines().next().is_some_and(|line| line.contains(mark)));
+    terminal.press(&["9"]);
+    let row = |screen: &str| screen.lines().find(|line| line.contains(" sys_enter ")).map(str::to_owned);
+    let wanted = if unprivileged { '–' } else { '~' };
+    terminal.wait("runs of a program", |screen| row(screen).is_some_and(|line| line.contains(wanted)));
+    terminal.wait("how full the maps are", |screen| screen.contains("THREADS_MORE"));
 }
 
 fn filter_by_pid() {

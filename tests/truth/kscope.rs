@@ -87,6 +87,11 @@ impl Running {
         Self::spawn(command)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it says that all probes are attached and the first sample is taken.
     pub fn wait_until_measuring(&mut self) {
         while !self.stderr.lines().any(|line| line == MEASURING) {

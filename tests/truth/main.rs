@@ -12,6 +12,7 @@ mod filters;
 mod kscope;
 mod lifecycle;
 mod network;
+mod own;
 mod process;
 mod runqueue;
 mod syscalls;
@@ -40,10 +41,11 @@ fn main() -> ExitCode {
 fn trials() -> Vec<Trial> {
     let kernel = [syscalls::CASES, runqueue::CASES, network::CASES, time::CASES, process::CASES, filters::KERNEL_CASES];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
+    let own = own::CASES.iter().map(|case| trial(*case, &[privileges, btf, own::privileges]));
     let screen = [dashboard::CASES, lifecycle::CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
-    plain.chain(kernel).chain(screen).collect()
+    plain.chain(kernel).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

@@ -63,6 +63,10 @@ pub struct Threads {
     pub processes: HashMap<ProcessId, ProcessReading>,
     /// Calls in flight.
     pub inflight: Vec<InFlight>,
+    /// Slots of the table that hold a living thread.
+    pub slots: usize,
+    /// Living threads that found their slot taken.
+    pub more: usize,
 }
 
 /// Reads the table of threads and keeps the accounts of dead ones.
@@ -97,6 +101,7 @@ impl ThreadReader {
                 living.push(thread);
             }
         }
+        let slots = living.len();
         let mut done = Vec::new();
         let in_slots: HashSet<(u32, u64)> = living.iter().map(|t| (t.tid, t.start_ns)).collect();
         more.for_each(|key, thread| {
@@ -113,7 +118,7 @@ impl ThreadReader {
                 self.bury(&thread);
             }
         }
-        Ok(self.sum_up(&living, now_ns))
+        Ok(Threads { slots, more: living.len() - slots, ..self.sum_up(&living, now_ns) })
     }
 
     /// Drops the account of a process that is gone and was reported.
@@ -128,7 +133,7 @@ impl ThreadReader {
     }
 
     fn sum_up(&self, living: &[Thread], now_ns: u64) -> Threads {
-        let mut out = Threads { processes: self.dead.clone(), inflight: Vec::new() };
+        let mut out = Threads { processes: self.dead.clone(), ..Threads::default() };
         let on_cpu = last_on_cpus(living);
         for thread in living {
             let mut thread = *thread;

@@ -1,0 +1,42 @@
+//! How full the maps are, from what a sample read of them anyway.
+
+use kscope_layout::CALL_ROWS;
+
+use super::stats::MapUse;
+use crate::kernel::sizing::Sizes;
+use crate::model::Lost;
+
+/// Entries in use, as one sample found them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Used {
+    /// Slots of the table of threads.
+    pub slots: usize,
+    /// Threads that found their slot taken.
+    pub more: usize,
+    /// Records.
+    pub records: usize,
+    /// Rows of the call table.
+    pub calls: usize,
+    /// Rows of run-queue delays.
+    pub cpus: usize,
+}
+
+/// The maps that grow with the host. The others hold one entry each.
+pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
+    let memory = sizes.memory();
+    let map = |name, holds, used: usize, max: u32, bytes, dropped| MapUse {
+        name,
+        holds,
+        used: used as u64,
+        max: u64::from(max),
+        bytes,
+        dropped,
+    };
+    vec![
+        map("THREADS", "threads by slot", used.slots, sizes.thread_slots, memory.thread_slots, None),
+        map("THREADS_MORE", "threads beside", used.more, sizes.threads_more, memory.threads_more, Some(lost.threads)),
+        map("RECORDS", "process × call", used.records, sizes.records, memory.records, Some(lost.records)),
+        map("CALLS", "calls of the host", used.calls, CALL_ROWS, memory.calls, None),
+        map("CPUS", "delays by CPU", used.cpus, sizes.cpus, memory.cpus, None),
+    ]
+}
