@@ -25,8 +25,10 @@ const FIRST_ERROR: i64 = -4095;
 /// `sys_enter(struct pt_regs *regs, long id)`
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    let Some(entry) = thread::current() else { return 0 };
-    let row = row_of(ctx.arg::<u64>(1));
+    // The task is needed to tell compatibility calls, and knows its id: one helper instead of two.
+    let task = Task::current();
+    let Some(entry) = thread::of(task, task.tid()) else { return 0 };
+    let row = row_of(task, ctx.arg::<u64>(1));
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     entry.write(|t| {
@@ -76,8 +78,8 @@ fn runs(t: &mut Thread) {
 
 /// The row of the system-call table for a number.
 #[inline(always)]
-fn row_of(nr: u64) -> u32 {
-    if nr & X32 != 0 || Task::current().in_compat_call() {
+fn row_of(task: Task, nr: u64) -> u32 {
+    if nr & X32 != 0 || task.in_compat_call() {
         COMPAT_CALL
     } else if nr < u64::from(COMPAT_CALL) {
         nr as u32
