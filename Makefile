@@ -9,7 +9,7 @@ SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test screenshots
+.PHONY: run test bench screenshots
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -22,6 +22,11 @@ test:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+# What kscope costs, beside empty programs and the peers that are installed: make bench ARGS=--quick
+bench:
+	@scripts/setup.sh run
+	cargo bench --features bench --bench cost $(AS_ROOT) -- $(ARGS)
 
 # The pictures of the README, from the real program (scripts/screenshot).
 screenshots:

@@ -15,18 +15,26 @@ const TOOLCHAIN: &str = "1.95.0";
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=PATH");
-    let object = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?).join("kscope-ebpf");
+    let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
+    // The benchmark's empty programs are built only when it is asked for.
+    let features: &[&str] = if env::var_os("CARGO_FEATURE_BENCH").is_some() { &["floor"] } else { &[] };
+    let objects = ["kscope-ebpf", "kscope-floor"].map(|name| out.join(name));
     let skip = env::var_os("AYA_BUILD_SKIP").is_some_and(|v| v == "1");
     if let Some(missing) = missing_tool().filter(|_| !skip) {
         println!("cargo:warning=building without the eBPF programs: {missing} is missing; `make run` installs it");
-        return fs::write(object, []).context("write an empty object");
+        return stand_in(&objects);
     }
     // SAFETY: a build script has one thread here. Only the eBPF crate is built with unstable features: this variable
     // reaches aya-build's cargo, not the one that runs this script.
     unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
-    let package = aya_build::Package { name: "kscope-ebpf", root_dir: "ebpf", ..Default::default() };
+    let package = aya_build::Package { name: "kscope-ebpf", root_dir: "ebpf", features, ..Default::default() };
     aya_build::build_ebpf([package], aya_build::Toolchain::Custom(TOOLCHAIN))?;
-    if !object.exists() {
+    stand_in(&objects)
+}
+
+/// Puts an empty object in the place of each that was not built.
+fn stand_in(objects: &[PathBuf]) -> Result<()> {
+    for object in objects.iter().filter(|object| !object.exists()) {
         fs::write(object, []).context("write an empty object")?;
     }
     Ok(())

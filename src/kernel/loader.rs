@@ -76,6 +76,11 @@ pub fn check() -> Result<(), LoadError> {
 
 /// Loads and attaches everything that can be.
 pub fn load() -> Result<Loaded, LoadError> {
+    load_only(&Insight::ALL)
+}
+
+/// Loads and attaches the programs of these insights; the others are not available, and not in the list of probes.
+pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
     check()?;
     raise_memlock_limit();
     let offsets = Offsets::read(Path::new(VMLINUX))?;
@@ -83,8 +88,8 @@ pub fn load() -> Result<Loaded, LoadError> {
     let sizes = Sizes::of(host_facts());
     let mut ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
     let maps = open_maps(&ebpf, sizes)?;
-    let (probes, programs): (Vec<_>, Vec<_>) =
-        PROGRAMS.iter().map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).unzip();
+    let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
+    let (probes, programs): (Vec<_>, Vec<_>) = wanted.map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).unzip();
     // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
     let found = find_threads(&mut ebpf, &btf);
     if probes.iter().all(|p| matches!(p.state, ProbeState::Failed { .. })) {

@@ -15,6 +15,11 @@ pub enum Insight {
     Exits,
 }
 
+impl Insight {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Syscalls, Self::RunQueue, Self::Network, Self::Exits];
+}
+
 /// One program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
