@@ -9,6 +9,7 @@ mod sampler;
 mod terminal;
 
 use std::fs::File;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -33,9 +34,11 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { 2 });
         }
     };
-    match start(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    match catch_unwind(|| start(&cli)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        // The panic hook has given the terminal back and said what happened.
+        Err(_) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
             eprintln!("kscope: {error:#}.");
             if let Some(load) = error.downcast_ref::<LoadError>() {
                 eprintln!("        {}", load.advice());
