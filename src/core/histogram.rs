@@ -5,7 +5,7 @@
 //!
 //! Invariant: `buckets` is sorted by index, without zeros; merging and subtracting are exact.
 
-use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE2_BUCKETS, SCALE3_BUCKETS};
+use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE2_BUCKETS, SCALE3_BUCKETS, scale2_of};
 
 /// The resolution of a histogram: buckets an octave are `1 << scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,14 +182,15 @@ impl Histogram {
     }
 }
 
-fn pair(index3: u16) -> u16 {
-    if index3 == 0 { 0 } else { (index3 - 1) / 2 + 1 }
+#[expect(clippy::cast_possible_truncation, reason = "a scale-2 index is below the scale-3 index it comes from")]
+const fn pair(index3: u16) -> u16 {
+    scale2_of(index3 as u32) as u16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kscope_layout::bucket::{scale2_of, scale3};
+    use kscope_layout::bucket::scale3;
     use proptest::prelude::*;
 
     fn of(scale: Scale, values: &[u64]) -> Histogram {

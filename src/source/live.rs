@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kscope_layout::{Record, RecordKey, lost};
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
 use syscalls::Sysno;
 
 use super::Source;
@@ -24,7 +22,7 @@ use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
 use crate::probes::syscalls::probe::{read_calls, read_records};
-use crate::probes::time::probe::{ProcessReading, ThreadReader};
+use crate::probes::time::probe::{ProcessReading, ThreadReader, exists};
 
 /// Reads the maps of attached programs, and procfs for names.
 #[derive(Debug)]
@@ -99,7 +97,7 @@ impl Live {
     /// Is a process gone of which no living thread was found? Its pid may still be there: a zombie, somebody else by now, or
     /// a thread was born into a part of the table that had been read already. The last has a thread in the next sample.
     fn is_gone(&mut self, id: ProcessId) -> bool {
-        !process_exists(id.pid) || !self.threadless.insert(id)
+        !exists(id.pid, id.pid) || !self.threadless.insert(id)
     }
 
     fn process(
@@ -169,12 +167,6 @@ impl Source for Live {
         self.last_read = begin.elapsed();
         Ok(sample)
     }
-}
-
-/// Asks the kernel whether there is a process, by a signal that is none.
-fn process_exists(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
-    test_kill_process(pid) != Err(Errno::SRCH)
 }
 
 /// How often a process called `execve` or `execveat`: after one, it has another name.

@@ -43,9 +43,10 @@ impl Processes {
     /// Who the process is. `execs` counts its calls of `execve`: one more, and it is somebody else.
     pub fn ident(&mut self, id: ProcessId, reading: &ProcessReading, execs: u64, exited: bool) -> Arc<Ident> {
         let turn = self.round % REFRESH_EVERY == u64::from(id.pid) % REFRESH_EVERY;
+        // Of the dead there is nothing to ask any more, but they may have left a last name.
+        let due = if exited { reading.last_comm.is_some() } else { turn };
         let known = self.known.get(&id);
-        let fresh = known.is_some_and(|k| k.execs == execs && (!turn || exited));
-        if let (true, Some(known), None) = (fresh, known, reading.last_comm.filter(|_| exited)) {
+        if let Some(known) = known.filter(|k| k.execs == execs && !due) {
             return Arc::clone(&known.ident);
         }
         let before = known.map(|k| Arc::clone(&k.ident));

@@ -160,8 +160,9 @@ fn vanished(thread: &Thread, busy_before: &HashMap<u32, u32>) -> bool {
     busy_before.get(&thread.tid) == Some(&thread.seq) && !exists(thread.tgid, thread.tid)
 }
 
-/// Asks the kernel whether a thread exists, by a signal that is none.
-fn exists(process: u32, thread: u32) -> bool {
+/// Asks the kernel whether a thread exists, a zombie included, by a signal that is none. A process exists as long as its
+/// main thread does.
+pub fn exists(process: u32, thread: u32) -> bool {
     // SAFETY: signal 0 only checks; any numbers are allowed.
     let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
