@@ -46,6 +46,10 @@ pub struct Dashboard {
     /// The view to begin with: overview, syscalls, scheduler, network or self
     #[arg(long, value_name = "NAME")]
     pub view: Option<String>,
+    /// The most of the machine's CPU time that kscope may take, such as 1%: above it, events are sampled. `off` measures
+    /// everything, whatever it costs [default: off]
+    #[arg(long, value_name = "SHARE", value_parser = parse_budget)]
+    pub budget: Option<Budget>,
     /// Colours: dark, light, monochrome, or a file of that name in the configuration directory
     #[arg(long, value_name = "NAME")]
     pub theme: Option<String>,
@@ -87,6 +91,10 @@ pub struct ReportArgs {
     /// by two readings of the clock (about 90 ns a run), for all BPF programs on the host, and needs `CAP_SYS_ADMIN`
     #[arg(long)]
     pub cost: bool,
+    /// The most of the machine's CPU time that kscope may take, such as 1%: above it, events are sampled, and the report says
+    /// which [default: off]
+    #[arg(long, value_name = "SHARE", value_parser = parse_budget, conflicts_with = "cost")]
+    pub budget: Option<Budget>,
     /// Which processes
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -111,6 +119,27 @@ pub enum Format {
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest time that makes sense to anybody, and that no clock arithmetic overflows at.
 const LONGEST: Duration = Duration::from_hours(168);
+
+/// A share of the machine's CPU time to keep to; `None`: whatever it takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget(pub Option<f64>);
+
+/// Reads `1%`, `0.5 %` or `off`.
+pub fn parse_budget(text: &str) -> Result<Budget, String> {
+    let text = text.trim();
+    if text == "off" {
+        return Ok(Budget(None));
+    }
+    let number = text.strip_suffix('%').ok_or("expected percent of the machine's CPU time such as 1%, or off")?;
+    let percent: f64 =
+        number.trim().parse().map_err(|_| "expected a number of percent such as 1% or 0.5%".to_owned())?;
+    // Less than this, looking at the cost would be most of it.
+    if (0.1..=100.0).contains(&percent) {
+        Ok(Budget(Some(percent / 100.0)))
+    } else {
+        Err("a budget is between 0.1% and 100%".into())
+    }
+}
 
 /// A time that is long enough to be an interval.
 pub fn parse_interval(text: &str) -> Result<Duration, String> {
@@ -159,6 +188,16 @@ mod tests {
         assert!(parse_interval("10ms").is_err());
         assert!(parse_time("0s").is_err());
         assert!(parse_time("9999999999999h").is_err());
+    }
+
+    #[test]
+    fn budgets_are_percent_or_off() {
+        assert_eq!(parse_budget("1%"), Ok(Budget(Some(0.01))));
+        assert_eq!(parse_budget(" 0.5 % "), Ok(Budget(Some(0.005))));
+        assert_eq!(parse_budget("off"), Ok(Budget(None)));
+        for bad in ["1", "0%", "nan%", "101%", "-1%", "%", ""] {
+            assert!(parse_budget(bad).is_err(), "{bad}");
+        }
     }
 
     proptest! {

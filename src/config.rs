@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::cli::parse_interval;
+use crate::cli::{Budget, parse_budget, parse_interval};
 use crate::failure::BadInput;
 
 /// `config.toml`; every key may be left out.
@@ -24,6 +24,9 @@ pub struct Config {
     /// Time between samples, such as `"2s"`.
     #[serde(default, deserialize_with = "interval")]
     pub interval: Option<Duration>,
+    /// The most of the machine's CPU time that kscope may take, such as `"1%"`, or `"off"`.
+    #[serde(default, deserialize_with = "budget")]
+    pub budget: Option<Budget>,
     /// Leave out calls that wait by design, as the key `w` does; yes if not given: they would drown the rest.
     pub hide_waiting: Option<bool>,
 }
@@ -31,6 +34,11 @@ pub struct Config {
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_interval(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Budget>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_budget(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Where kscope's files are: `$XDG_CONFIG_HOME/kscope` or `~/.config/kscope`.

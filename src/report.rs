@@ -9,59 +9,109 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::{Format, ReportArgs};
+use crate::sampler::{self, Message, Request, Start};
+use crate::terminal::sampler_panic;
 use kscope::core::filter::Filter;
 use kscope::core::ident::ProcessId;
 use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
-use kscope::kernel::loader;
-use kscope::model::{Sample, Snapshot};
+use kscope::model::Snapshot;
 use kscope::probes::own::stats::Counting;
-use kscope::source::{Live, Source as _, When};
+use kscope::source::When;
 
 /// How long it measures when nothing else is said.
 const DEFAULT: Duration = Duration::from_secs(5);
 /// Samples are taken this often: what the dead leave behind is collected with each.
 const STEP: Duration = Duration::from_millis(500);
 
+/// The same with a budget: windows are a part of it.
+const STEP_SAMPLED: Duration = Duration::from_secs(1);
+/// Snapshots that may wait to be added up.
+const QUEUE: usize = 4;
+
 /// Runs the command.
 pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
     let runs = if args.cost { When::Always } else { When::Never };
-    let mut source = Live::new(loader::load()?, runs);
-    let mut stop = Stop::new(args)?;
-    let mut prev = source.sample()?;
-    if let Counting::Denied(reason) = &prev.programs.counting {
-        eprintln!("kscope: the programs' cost is not measured. {reason}");
-    }
+    let budget = args.budget.and_then(|budget| budget.0);
+    let (messages, mut inbox) = mpsc::channel(QUEUE);
+    let (requests, asked) = std::sync::mpsc::sync_channel(1);
+    let step = if budget.is_some() { STEP_SAMPLED } else { STEP };
+    sampler::start(Start { first: step, interval: step, runs, budget }, messages, asked)?;
+    let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
     let mut child = start(&args.command)?;
     let pid = child.as_ref().and_then(Child::id);
-    let mut family = pid.map(Family::new);
-    let mut sum: Option<Snapshot> = None;
+    let mut total = Total::new(pid);
+    let mut stop = Stop::new(args)?;
+    let mut finish = Some(requests);
     let mut status = None;
-    let mut over = false;
-    while !over {
-        (status, over) = stop.step(&mut child).await?;
-        let next = source.sample()?;
-        if let Some(family) = &mut family {
-            family.grow(&next);
+    loop {
+        tokio::select! {
+            ended = stop.wait(&mut child), if finish.is_some() => {
+                status = ended?;
+                // Nothing to add if it is gone already: that shows below.
+                let _ = finish.take().map(|requests| requests.send(Request::Finish));
+            }
+            message = inbox.recv() => match told(message)? {
+                Some(Message::Snapshot(part)) => total.add(&part),
+                Some(_) => {}
+                None => break,
+            }
         }
-        let part = Snapshot::between(&prev, &next);
-        match &mut sum {
-            Some(sum) => sum.append(&part),
-            None => sum = Some(part),
-        }
-        prev = next;
     }
-    drop(source);
-    let total = sum.ok_or_else(|| anyhow!("nothing was measured"))?;
-    let scope = scope(&total, filter, family);
+    let Total { sum, family } = total;
+    let sum =
+        sum.ok_or_else(|| anyhow!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known")))?;
+    let scope = scope(&sum, filter, family);
     let command = pid.map(|pid| result(pid, status));
-    write(args, &Report::new(&total, &scope, command))
+    write(args, &Report::new(&sum, &scope, command))
+}
+
+/// Says on standard error what is to be said there.
+fn told(message: Option<Message>) -> Result<Option<Message>> {
+    match &message {
+        Some(Message::Note(text)) => eprintln!("kscope: {text}"),
+        Some(Message::Failed(_)) => {}
+        _ => return Ok(message),
+    }
+    match message {
+        Some(Message::Failed(error)) => Err(error),
+        other => Ok(other),
+    }
+}
+
+/// What was measured so far.
+struct Total {
+    sum: Option<Snapshot>,
+    family: Option<Family>,
+}
+
+impl Total {
+    fn new(command: Option<u32>) -> Self {
+        Self { sum: None, family: command.map(Family::new) }
+    }
+
+    fn add(&mut self, part: &Snapshot) {
+        if let Some(family) = &mut self.family {
+            family.grow(part);
+        }
+        match &mut self.sum {
+            Some(sum) => sum.append(part),
+            None => {
+                if let Counting::Denied(reason) = &part.programs.counting {
+                    let so = if part.sampling.budget.is_some() { ", so no budget can be kept" } else { "" };
+                    eprintln!("kscope: what the programs cost is not measured{so}. {reason}");
+                }
+                self.sum = Some(part.clone());
+            }
+        }
+    }
 }
 
 fn start(command: &[std::ffi::OsString]) -> Result<Option<Child>> {
@@ -89,7 +139,7 @@ fn in_path(program: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(is_program)
 }
 
-/// When to take the next sample, and when to stop.
+/// When to stop.
 struct Stop {
     deadline: Option<Instant>,
     interrupt: tokio::signal::unix::Signal,
@@ -106,10 +156,14 @@ impl Stop {
         })
     }
 
-    /// Waits for the next step. `true` when it is the last: time is up, the command ended, or somebody asked to stop.
-    async fn step(&mut self, child: &mut Option<Child>) -> Result<(Option<ExitStatus>, bool)> {
-        let step = Instant::now() + STEP;
-        let until = self.deadline.map_or(step, |deadline| deadline.min(step));
+    /// Waits until time is up, the command has ended, or somebody asks to stop; how the command ended.
+    async fn wait(&mut self, child: &mut Option<Child>) -> Result<Option<ExitStatus>> {
+        let time_is_up = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
         let ended = async {
             match child {
                 Some(child) => child.wait().await,
@@ -117,10 +171,10 @@ impl Stop {
             }
         };
         tokio::select! {
-            status = ended => Ok((Some(status.context("wait for the command")?), true)),
-            _ = self.interrupt.recv() => Ok((None, true)),
-            _ = self.terminate.recv() => Ok((None, true)),
-            () = sleep_until(until) => Ok((None, self.deadline.is_some_and(|deadline| until >= deadline))),
+            status = ended => status.context("wait for the command").map(Some),
+            _ = self.interrupt.recv() => Ok(None),
+            _ = self.terminate.recv() => Ok(None),
+            () = time_is_up => Ok(None),
         }
     }
 }
@@ -137,14 +191,14 @@ impl Family {
     }
 
     /// Takes in new children of members, and their children.
-    fn grow(&mut self, sample: &Sample) {
+    fn grow(&mut self, part: &Snapshot) {
         if self.members.is_empty() {
             // Until the command ends nobody else can have its pid.
-            self.members.extend(sample.processes.iter().map(|p| p.id).filter(|id| id.pid == self.root));
+            self.members.extend(part.processes.iter().map(|p| p.id).filter(|id| id.pid == self.root));
         }
         loop {
             let before = self.members.len();
-            for process in &sample.processes {
+            for process in &part.processes {
                 if process.parent.is_some_and(|parent| self.members.contains(&parent)) {
                     self.members.insert(process.id);
                 }

@@ -15,14 +15,17 @@ use tokio::sync::mpsc;
 use crate::cli::Dashboard;
 use crate::config::{self, Config};
 use crate::failure::BadInput;
-use crate::sampler::{self, Message};
+use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::{Screen, sampler_panic};
 use kscope::core::filter::Filter;
 use kscope::kernel::loader;
+use kscope::source::When;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
 
+/// The first numbers come this soon, however long the interval is.
+const FIRST: Duration = Duration::from_millis(200);
 /// Snapshots that may wait for the screen.
 const QUEUE: usize = 2;
 
@@ -31,15 +34,15 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
     let config = config::read(args.config.as_deref())?;
     let (settings, notes) = settings(args, config, filter)?;
     loader::check()?;
-    let interval = settings.interval;
+    let (interval, budget) = (settings.interval, settings.budget);
     let mut app = App::new(settings);
     for note in notes {
         app.on_note(note);
     }
     let mut screen = Screen::take()?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
-    let (intervals, changes) = std::sync::mpsc::sync_channel(QUEUE);
-    sampler::start(interval, messages, changes)?;
+    let (requests, asked) = std::sync::mpsc::sync_channel(QUEUE);
+    sampler::start(Start { first: interval.min(FIRST), interval, runs: When::Windows, budget }, messages, asked)?;
     let mut events = EventStream::new();
     let mut signals = Signals::new()?;
     let mut dirty = true;
@@ -70,9 +73,13 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
         match effect {
             Some(Effect::Quit) => return Ok(()),
             Some(Effect::Suspend) => screen.suspend()?,
-            // Full for as long as a sample is read, a few milliseconds at most. That the sampler is gone shows above.
+            // The queue is full for as long as a sample is read, a few milliseconds at most. That the sampler is gone shows
+            // above.
             Some(Effect::SetInterval(interval)) => {
-                let _ = intervals.send(interval);
+                let _ = requests.send(Request::Interval(interval));
+            }
+            Some(Effect::SetBudget(budget)) => {
+                let _ = requests.send(Request::Budget(budget));
             }
             None => {}
         }
@@ -81,6 +88,7 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
 
 fn take(app: &mut App, message: Option<Message>) -> Result<()> {
     match message {
+        Some(Message::Begun) => {}
         Some(Message::Snapshot(snapshot)) => app.on_snapshot(snapshot),
         Some(Message::Note(text)) => app.on_note(text),
         Some(Message::Failed(error)) => return Err(error),
@@ -142,6 +150,7 @@ fn settings(args: &Dashboard, config: Config, filter: Filter) -> Result<(Setting
         filter,
         view,
         interval: args.interval.or(config.interval).unwrap_or(Duration::from_secs(1)),
+        budget: args.budget.or(config.budget).and_then(|budget| budget.0),
         hide_waiting: config.hide_waiting.unwrap_or(true),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
         indexed_colors: !has_true_colour(),

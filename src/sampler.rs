@@ -1,7 +1,7 @@
-//! The sampler: the one thread that knows what time it is. It loads the programs, takes a sample each interval, and hands
-//! over what happened since the one before.
+//! The sampler: the one thread that knows what time it is. It loads the programs, and hands over what happened in each
+//! interval.
 //!
-//! Invariant: the channel is bounded. A dashboard that does not keep up makes intervals longer, never wrong.
+//! Invariant: the channel is bounded. Whoever does not keep up makes intervals longer, never wrong.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -14,26 +14,49 @@ use tokio::sync::mpsc::Sender;
 use crate::terminal::SAMPLER;
 use kscope::kernel::loader;
 use kscope::model::Snapshot;
-use kscope::source::{Live, Source as _, When};
+use kscope::source::{Intervals, Pace, When};
 
 /// What the sampler says.
 #[derive(Debug)]
 pub enum Message {
+    /// It measures from now on.
+    Begun,
     /// What happened in the last interval.
     Snapshot(Arc<Snapshot>),
-    /// A sample could not be read; the next one is tried.
+    /// Something that whoever reads the numbers should know.
     Note(String),
     /// It cannot go on.
     Failed(anyhow::Error),
 }
 
-/// The first numbers come this soon, however long the interval is.
-const FIRST: Duration = Duration::from_millis(200);
+/// What it can be asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Request {
+    /// Measure over intervals of this length from now on.
+    Interval(Duration),
+    /// Keep this budget from now on, a share of the machine's CPU time.
+    Budget(Option<f64>),
+    /// End the present interval now, hand it over, and end.
+    Finish,
+}
+
+/// What it begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Length of the first interval, if it is another.
+    pub first: Duration,
+    /// Length of an interval.
+    pub interval: Duration,
+    /// When the programs' runs are counted, as long as there is no budget.
+    pub runs: When,
+    /// The budget, a share of the machine's CPU time.
+    pub budget: Option<f64>,
+}
 
 /// Starts the sampler. It ends when either channel is closed.
-pub fn start(interval: Duration, messages: Sender<Message>, intervals: Receiver<Duration>) -> Result<()> {
+pub fn start(start: Start, messages: Sender<Message>, requests: Receiver<Request>) -> Result<()> {
     let run = move || {
-        if let Err(error) = sample(interval, &messages, &intervals) {
+        if let Err(error) = sample(start, &messages, requests) {
             let _ = messages.blocking_send(Message::Failed(error));
         }
     };
@@ -41,33 +64,98 @@ pub fn start(interval: Duration, messages: Sender<Message>, intervals: Receiver<
     Ok(())
 }
 
-fn sample(mut interval: Duration, messages: &Sender<Message>, intervals: &Receiver<Duration>) -> Result<()> {
-    let mut source = Live::new(loader::load()?, When::Windows);
-    let mut prev = source.sample().context("the first sample cannot be read")?;
-    let mut last = Instant::now();
-    let mut due = last + interval.min(FIRST);
-    loop {
-        match intervals.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(new) => {
-                interval = new;
-                due = last + interval;
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        let message = match source.sample() {
-            Ok(next) => {
-                let snapshot = Snapshot::between(&prev, &next);
-                prev = next;
-                Message::Snapshot(Arc::new(snapshot))
-            }
-            Err(error) => Message::Note(format!("A sample could not be read: {error}.")),
-        };
-        last = Instant::now();
-        due = (due + interval).max(last);
-        if messages.blocking_send(message).is_err() {
+fn sample(start: Start, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+    let mut intervals =
+        Intervals::start(loader::load()?, start.runs, start.budget).context("the first sample cannot be read")?;
+    let mut clock = Clock::new(start, requests);
+    let send = |message| messages.blocking_send(message).is_ok();
+    let mut listened = send(Message::Begun);
+    while listened && !clock.over {
+        let next = intervals.next(&mut clock);
+        if clock.gone {
             return Ok(());
+        }
+        listened = match next {
+            Ok((snapshot, said)) => {
+                send(Message::Snapshot(Arc::new(snapshot))) && said.is_none_or(|text| send(Message::Note(text)))
+            }
+            Err(error) => send(Message::Note(format!("A sample could not be read: {error}."))),
+        };
+        clock.next();
+        if let Some(budget) = clock.budget.take() {
+            intervals.keep(budget);
+        }
+    }
+    Ok(())
+}
+
+/// Ends intervals at their time, or when somebody asks for it.
+struct Clock {
+    requests: Receiver<Request>,
+    interval: Duration,
+    begin: Instant,
+    due: Instant,
+    /// A budget that was asked for.
+    budget: Option<Option<f64>>,
+    /// The present interval is the last.
+    over: bool,
+    /// Nobody listens any more.
+    gone: bool,
+}
+
+impl Clock {
+    fn new(start: Start, requests: Receiver<Request>) -> Self {
+        let begin = Instant::now();
+        Self {
+            requests,
+            interval: start.interval,
+            begin,
+            due: begin + start.first,
+            budget: None,
+            over: false,
+            gone: false,
+        }
+    }
+
+    /// Begins the next interval. One that comes late is longer, so that the next ends in time.
+    fn next(&mut self) {
+        self.begin = Instant::now();
+        self.due = (self.due + self.interval).max(self.begin);
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Interval(interval) => (self.interval, self.due) = (interval, self.begin + interval),
+            Request::Budget(budget) => self.budget = Some(budget),
+            Request::Finish => self.end_now(),
+        }
+    }
+
+    fn end_now(&mut self) {
+        self.over = true;
+        self.due = Instant::now();
+    }
+}
+
+impl Pace for Clock {
+    fn end(&self) -> Instant {
+        self.due
+    }
+
+    fn wait_until(&mut self, at: Instant) {
+        loop {
+            let rest = at.min(self.due).saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            match self.requests.recv_timeout(rest) {
+                Ok(request) => self.take(request),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.gone = true;
+                    self.end_now();
+                }
+            }
         }
     }
 }

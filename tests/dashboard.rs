@@ -26,6 +26,7 @@ fn settings(view: View) -> Settings {
         filter: Filter::default(),
         view,
         interval: Duration::from_secs(1),
+        budget: None,
         hide_waiting: true,
         no_color: false,
         indexed_colors: false,

@@ -1,4 +1,5 @@
-//! Threads that were there before: an iterator over all tasks makes their entries, once. So a thread that never stirs is
+//! Threads that were there before: an iterator over all tasks makes their entries, whenever the scheduler's programs were
+//! attached. So a thread that never stirs is
 //! known too, and everybody's identity comes from the kernel, to the nanosecond.
 //!
 //! It runs when the other programs are attached already. A thread that stirs in the very nanoseconds in which its entry is
@@ -8,10 +9,11 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use kscope_layout::{flags, state};
 
 use crate::task::{Task, blocked_state, is_dead};
-use crate::thread;
+use crate::thread::{self, settle};
 
 /// `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`; the last call has no task.
 #[unsafe(no_mangle)]
@@ -28,6 +30,8 @@ pub fn found_task(ctx: *mut c_void) -> i32 {
         return 0;
     }
     if let Some(entry) = thread::of(task, tid) {
+        // SAFETY: no preconditions.
+        settle(entry, unsafe { bpf_ktime_get_ns() });
         if entry.get().state != state::UNKNOWN {
             return 0;
         }

@@ -26,14 +26,15 @@ pub fn add_atomic32(counter: *mut u32, n: u32) {
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, n) };
 }
 
-/// Adds one duration to the bucket at `index`, the sum and the maximum. `index` must be below `N`.
+/// Adds one duration, which stands for `weight`, to the bucket at `index`, the sum and the maximum. `index` must be below
+/// `N`.
 #[inline(always)]
-pub fn add<const N: usize>(to: *mut Latency<N>, index: usize, ns: u64, epoch: u32) {
+pub fn add<const N: usize>(to: *mut Latency<N>, index: usize, ns: u64, weight: u32, epoch: u32) {
     let packed = pack_max(epoch & 0xffff, ns);
     // SAFETY: `to` points into a map value; index and slot are masked to their arrays.
     unsafe {
-        add_atomic32((&raw mut (*to).buckets).cast::<u32>().add(index & (N - 1)), 1);
-        add_atomic(&raw mut (*to).total_ns, ns);
+        add_atomic32((&raw mut (*to).buckets).cast::<u32>().add(index & (N - 1)), weight);
+        add_atomic(&raw mut (*to).total_ns, ns * u64::from(weight));
         let slot = (&raw mut (*to).max).cast::<u64>().add((epoch & 1) as usize);
         let held = slot.read_volatile();
         // Of another epoch or smaller. (Epochs wrap at 16 bits: compare them for being equal, not for their order.)
@@ -45,14 +46,14 @@ pub fn add<const N: usize>(to: *mut Latency<N>, index: usize, ns: u64, epoch: u3
 
 /// Adds a duration to a row of a host-wide table.
 #[inline(always)]
-pub fn add_row(row: *mut Row, index3: u32, ns: u64, epoch: u32) {
-    add::<SCALE3_LEN>(row, index3 as usize, ns, epoch);
+pub fn add_row(row: *mut Row, index3: u32, ns: u64, weight: u32, epoch: u32) {
+    add::<SCALE3_LEN>(row, index3 as usize, ns, weight, epoch);
 }
 
 /// Adds a duration to a record of a process.
 #[inline(always)]
-pub fn add_record(record: *mut Record, index3: u32, ns: u64, epoch: u32) {
-    add::<SCALE2_LEN>(record, scale2_of(index3) as usize, ns, epoch);
+pub fn add_record(record: *mut Record, index3: u32, ns: u64, weight: u32, epoch: u32) {
+    add::<SCALE2_LEN>(record, scale2_of(index3) as usize, ns, weight, epoch);
 }
 
 /// The record for `key`, made if there is none yet. `None`, and counted as lost, when there is no room.

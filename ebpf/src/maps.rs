@@ -3,6 +3,7 @@
 //! Arrays are mmapable, so that user space reads them without a system call; the hashes hold what is sparse.
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
 use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
@@ -49,9 +50,35 @@ pub fn lose(what: u32) {
     }
 }
 
-/// The present epoch of the maxima.
+/// What user space says at the moment. A field is read when it is needed: all are volatile.
+macro_rules! control {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
+        $($(#[$doc])* #[inline(always)] pub fn $name() -> $type {
+            // SAFETY: a field of a map value, which lives as long as the program; user space changes it, hence volatile.
+            CONTROL.get_ptr(0).map_or(0, |c| unsafe { (&raw const (*c).$name).read_volatile() })
+        })*
+    };
+}
+
+control! {
+    /// See `kscope_layout::Control`, as for the others.
+    epoch: u32;
+    calls_one_in: u32;
+    waits_one_in: u32;
+    transfers_one_in: u32;
+    calls_since_ns: u64;
+    states_since_ns: u64;
+    states_until_ns: u64;
+}
+
+/// For how many events this one stands when one in `one_in` (a power of two) is counted; `None`: it is not counted.
+///
+/// By chance, not in turn: what a program does often repeats with a period of its own.
 #[inline(always)]
-pub fn epoch() -> u32 {
-    // SAFETY: the pointer is into a map that lives as long as the program; user space changes it, hence volatile.
-    CONTROL.get_ptr(0).map_or(0, |c| unsafe { (&raw const (*c).epoch).read_volatile() })
+pub fn weight(one_in: u32) -> Option<u32> {
+    if one_in <= 1 {
+        return Some(1);
+    }
+    // SAFETY: no preconditions.
+    (unsafe { bpf_get_prandom_u32() } & (one_in - 1) == 0).then_some(one_in)
 }

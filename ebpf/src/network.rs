@@ -7,6 +7,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::globals::{self, get};
+use crate::maps::{transfers_one_in, weight};
 use crate::thread;
 
 const AF_INET: u16 = 2;
@@ -18,11 +19,12 @@ const MSG_PEEK: i32 = 2;
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     if let Some(bytes) = payload(&ctx)
+        && let Some(weight) = weight(transfers_one_in())
         && let Some(entry) = thread::current()
     {
         let t = entry.get();
-        t.tx_bytes += bytes;
-        t.tx_calls += 1;
+        t.tx_bytes += bytes * u64::from(weight);
+        t.tx_calls += weight;
     }
     0
 }
@@ -32,11 +34,12 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if ctx.arg::<i32>(2) & MSG_PEEK == 0
         && let Some(bytes) = payload(&ctx)
+        && let Some(weight) = weight(transfers_one_in())
         && let Some(entry) = thread::current()
     {
         let t = entry.get();
-        t.rx_bytes += bytes;
-        t.rx_calls += 1;
+        t.rx_bytes += bytes * u64::from(weight);
+        t.rx_calls += weight;
     }
     0
 }

@@ -11,9 +11,9 @@ use kscope_layout::{DEAD, RUN_QUEUE, RecordKey, Thread, state};
 
 use crate::globals::{self, get};
 use crate::latency::{add_record, add_row, record};
-use crate::maps::{CPUS, epoch};
+use crate::maps::{CPUS, epoch, states_since_ns, waits_one_in, weight};
 use crate::task::{Task, blocked_state, is_dead};
-use crate::thread::{self, Entry, elapsed, ran};
+use crate::thread::{self, Entry, elapsed, ran, settle};
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`
 #[btf_tracepoint(function = "sched_switch")]
@@ -41,6 +41,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state: u32) {
+    settle(entry, now);
     let was = entry.get().state;
     let mut surplus = 0;
     entry.write(|t| {
@@ -107,6 +108,7 @@ fn mark(t: &mut Thread, exec_ns: u64) {
 
 #[inline(always)]
 fn switch_to(entry: Entry, now: u64, exec_ns: u64) {
+    settle(entry, now);
     let t = entry.get();
     let was = t.state;
     // SAFETY: no preconditions.
@@ -134,12 +136,13 @@ fn switch_to(entry: Entry, now: u64, exec_ns: u64) {
 
 #[inline(always)]
 fn record_wait(t: &Thread, cpu: u32, ns: u64) {
+    let Some(weight) = weight(waits_one_in()) else { return };
     let (index, epoch) = (scale3(ns), epoch());
     if let Some(row) = CPUS.get_ptr_mut(cpu) {
-        add_row(row, index, ns, epoch);
+        add_row(row, index, ns, weight, epoch);
     }
     if let Some(to) = record(&RecordKey::new(t.tgid, t.process_start_ns, RUN_QUEUE)) {
-        add_record(to, index, ns, epoch);
+        add_record(to, index, ns, weight, epoch);
     }
 }
 
@@ -158,6 +161,10 @@ pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn wake(entry: Entry) {
+    if entry.get().since_ns < states_since_ns() {
+        // SAFETY: no preconditions.
+        settle(entry, unsafe { bpf_ktime_get_ns() });
+    }
     match entry.get().state {
         // Woken before it left the CPU, or twice: it never stopped, or is waiting for a CPU already.
         state::RUNNING | state::RUNNABLE => {}

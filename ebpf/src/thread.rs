@@ -14,7 +14,7 @@ use kscope_layout::{NO_CALL, Thread, ThreadKey, flags, lost, state};
 
 use crate::globals::{self, get};
 use crate::latency::add_atomic32;
-use crate::maps::{THREADS, THREADS_MORE, lose};
+use crate::maps::{THREADS, THREADS_MORE, lose, states_since_ns, states_until_ns};
 use crate::task::Task;
 
 /// A thread's entry in a map.
@@ -146,6 +146,8 @@ static EMPTY: Thread = Thread {
     call_since_ns: 0,
     call_blocked_ns: 0,
     call_runnable_ns: 0,
+    call_weight: 1,
+    pad: 0,
     tx_bytes: 0,
     rx_bytes: 0,
     tx_calls: 0,
@@ -170,6 +172,28 @@ fn begin(thread: *mut Thread, task: Task) {
     // Of a running thread this lags by up to a tick, so the next comparison finds nothing left over: the safe side.
     thread.exec_ns = task.exec_ns();
     thread.call = NO_CALL;
+}
+
+/// Makes the state unknown if the scheduler's programs were detached since it was noted. What the thread did until then is
+/// accounted, what it did in between is nobody's.
+#[inline(always)]
+pub fn settle(entry: Entry, now: u64) {
+    if entry.get().since_ns < states_since_ns() {
+        entry.write(|t| forget_state(t, now));
+    }
+}
+
+#[inline(always)]
+fn forget_state(t: &mut Thread, now: u64) {
+    let until = states_until_ns();
+    match t.state {
+        state::RUNNING => ran(t, until),
+        state::RUNNABLE => t.runnable_ns += elapsed(t, until),
+        state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += elapsed(t, until),
+        _ => {}
+    }
+    t.state = state::UNKNOWN;
+    t.since_ns = now;
 }
 
 /// Accounts the time up to `now` as time on a CPU, of the kernel's if inside a call.

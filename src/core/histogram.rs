@@ -5,6 +5,7 @@
 //!
 //! Invariant: `buckets` is sorted by index, without zeros; merging and subtracting are exact.
 
+use super::latency::times;
 use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE2_BUCKETS, SCALE3_BUCKETS, scale2_of};
 
 /// The resolution of a histogram: buckets an octave are `1 << scale`.
@@ -138,6 +139,16 @@ impl Histogram {
         for (index, count) in other.iter() {
             self.add(if fold { pair(index) } else { index }, count);
         }
+    }
+
+    /// Each value counted `factor` times, which depends on its midpoint in ns; rounded.
+    #[must_use]
+    pub fn scaled(&self, factor: impl Fn(f64) -> f64) -> Self {
+        let mut out = Self::new(self.scale);
+        for (index, count) in self.iter() {
+            out.add(index, times(count, factor(self.scale.midpoint(index))));
+        }
+        out
     }
 
     /// The same values at scale 2.

@@ -78,6 +78,26 @@ impl LatencyStats {
         self.total_ns.checked_div(self.count())
     }
 
+    /// What stands for `factor` times as much, measured in a window of `window_ns`: each duration counts for as many more as
+    /// were cut by the ends of the window. The maximum is that of what was seen.
+    #[must_use]
+    pub fn scaled(&self, factor: f64, window_ns: u64) -> Self {
+        let histogram = self.histogram.scaled(|ns| factor * cut_by_window(ns, window_ns));
+        let sum = |h: &Histogram| h.iter().map(|(at, n)| h.scale().midpoint(at) * n as f64).sum::<f64>();
+        // Long ones weigh more in the sums than in the count.
+        let (before, after) = (sum(&self.histogram), sum(&histogram));
+        let by_time = if before > 0.0 { after / before } else { factor };
+        Self {
+            histogram,
+            total_ns: times(self.total_ns, by_time),
+            blocked_ns: times(self.blocked_ns, by_time),
+            runnable_ns: times(self.runnable_ns, by_time),
+            max_ns: self.max_ns,
+            errors: times(self.errors, factor),
+            interrupted: times(self.interrupted, factor),
+        }
+    }
+
     /// Adds what `other` holds, of another interval or of another process.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.merge(&other.histogram);
@@ -88,6 +108,20 @@ impl LatencyStats {
         self.errors += other.errors;
         self.interrupted += other.interrupted;
     }
+}
+
+/// For how many durations one stands that lay whole within a window: of such a length, only this part of them do.
+fn cut_by_window(ns: f64, window_ns: u64) -> f64 {
+    /// Nobody can tell from the few that were almost as long as the window.
+    const MOST: f64 = 10.0;
+    let part = 1.0 - ns / window_ns.max(1) as f64;
+    (1.0 / part.max(1.0 / MOST)).min(MOST)
+}
+
+/// A count that stands for `factor` times as many.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts and factors are not negative")]
+pub fn times(count: u64, factor: f64) -> u64 {
+    (count as f64 * factor).round() as u64
 }
 
 #[cfg(test)]
@@ -115,6 +149,18 @@ mod tests {
     fn a_maximum_that_was_lost_is_at_least_its_buckets_lower_bound() {
         // Bucket 3 of scale 2 begins at 2^6.5 ns.
         assert_eq!(LatencyStats::between(Scale::Two, None, &record(100, 3, 1), 0).max_ns, 90);
+    }
+
+    #[test]
+    fn what_a_window_cuts_counts_for_more() {
+        let mut seen = LatencyStats::between(Scale::Two, None, &record(1_000, 3, 8), 100);
+        seen.errors = 2;
+        // Much shorter than the window: none was cut.
+        let short = seen.scaled(50.0, 20_000_000);
+        assert_eq!((short.count(), short.total_ns, short.errors, short.max_ns), (400, 50_000, 100, 100));
+        // Half as long: only every other one lay within.
+        let half = seen.scaled(50.0, 200);
+        assert!((half.count() as f64 / 800.0 - 1.0).abs() < 0.1, "{}", half.count());
     }
 
     #[test]

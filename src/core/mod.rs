@@ -2,9 +2,11 @@
 //!
 //! Invariant: nothing here imports another module of kscope, and nothing here can fail.
 
+pub mod budget;
 pub mod filter;
 pub mod histogram;
 pub mod ident;
+pub mod insight;
 pub mod latency;
 pub mod quality;
 pub mod units;

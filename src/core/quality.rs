@@ -11,6 +11,8 @@ pub enum Quality {
     Exact,
     /// The true number is at least this (a map was full, events were lost).
     LowerBound,
+    /// Only a part of the events was counted, by chance, and scaled up.
+    Sampled,
     /// Derived from something coarser than the events.
     Estimate,
     /// Nothing is measured; drawn as `–`, never as 0.
@@ -18,11 +20,12 @@ pub enum Quality {
 }
 
 impl Quality {
-    /// The mark drawn before a number of this quality: nothing, `≥`, `~`.
+    /// The mark drawn before a number of this quality: nothing, `≥`, `≈`, `~`.
     pub const fn mark(self) -> &'static str {
         match self {
             Self::Exact | Self::NotAvailable => "",
             Self::LowerBound => "≥",
+            Self::Sampled => "≈",
             Self::Estimate => "~",
         }
     }
@@ -32,6 +35,7 @@ impl Quality {
         match self {
             Self::Exact => "exact",
             Self::LowerBound => "lower_bound",
+            Self::Sampled => "sampled",
             Self::Estimate => "estimate",
             Self::NotAvailable => "not_available",
         }

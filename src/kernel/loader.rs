@@ -3,25 +3,25 @@
 //! Each program that cannot run is a reason in the list of probes, not an end. Only where nothing can be measured at all
 //! is there an error.
 //!
-//! Invariant: programs stay attached exactly as long as [`Loaded`] lives.
+//! Invariant: no program is attached any more when [`Loaded`] is gone.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use aya::maps::Map;
-use aya::programs::{BtfTracePoint, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
 use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
 use super::advice::{self, LoadError, program_failure};
+use super::attach::Attached;
 use super::maps::{Hash, SharedArray};
 use super::offsets::{Offsets, VMLINUX};
-use super::programs::{HOOK, Insight, PROGRAMS};
+use super::programs::{HOOK, Insight, PROGRAMS, Program};
 use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProbeStatus, Qualities};
@@ -51,8 +51,8 @@ pub struct Maps {
 /// The loaded and attached programs with their maps.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Keeps programs and links: when it goes, everything is detached.
-    _ebpf: Ebpf,
+    /// What is attached; when it goes, everything is detached.
+    pub attached: Attached,
     /// The maps.
     pub maps: Maps,
     /// The sizes they were made with.
@@ -86,12 +86,13 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
     let offsets = Offsets::read(Path::new(VMLINUX))?;
     let btf = Btf::from_sys_fs()?;
     let sizes = Sizes::of(host_facts());
-    let mut ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
+    let ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
     let maps = open_maps(&ebpf, sizes)?;
+    let mut attached = Attached::new(ebpf);
     let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
-    let (probes, programs): (Vec<_>, Vec<_>) = wanted.map(|p| attach(&mut ebpf, p.name, &offsets, &btf)).unzip();
+    let probes: Vec<_> = wanted.map(|p| attach(&mut attached, *p, &offsets, &btf)).collect();
     // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
-    let found = find_threads(&mut ebpf, &btf);
+    let found = attached.load_finder(&btf).and_then(|()| attached.find_threads());
     if probes.iter().all(|p| matches!(p.state, ProbeState::Failed { .. })) {
         let first = probes.into_iter().find_map(|p| match p.state {
             ProbeState::Failed { reason, .. } => Some(reason),
@@ -105,7 +106,22 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
     if let Err(error) = found {
         tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(&error));
     }
-    Ok(Loaded { _ebpf: ebpf, maps, sizes, probes: probes.into(), programs, qualities })
+    let programs = probes.iter().map(|probe| attached.descriptor(probe.name)).collect();
+    Ok(Loaded { attached, maps, sizes, probes: probes.into(), programs, qualities })
+}
+
+/// Loads and attaches one program; how it stands then.
+fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: &Btf) -> ProbeStatus {
+    let name = program.name;
+    let state = match attached.load(program, btf) {
+        Ok(()) => ProbeState::Running,
+        Err(error) => {
+            tracing::warn!("{name}: {}", advice::chain(&error));
+            let (reason, advice) = program_failure(name, offsets.has_tracepoint(name), &error);
+            ProbeState::Failed { reason, advice }
+        }
+    };
+    ProbeStatus { name, hook: HOOK, state }
 }
 
 fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfError> {
@@ -156,38 +172,6 @@ fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
         Some(Map::Array(data) | Map::HashMap(data)) => data.fd().as_fd().try_clone_to_owned().map_err(error),
         _ => Err(error(io::Error::other("it is not in the object"))),
     }
-}
-
-/// Runs the task iterator once.
-fn find_threads(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
-    let program: &mut Iter = ebpf.program_mut("found_task").ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
-    program.load("task", btf)?;
-    let id = program.attach()?;
-    let link = program.take_link(id)?;
-    let mut file = link.into_file().map_err(|e| ProgramError::IOError(io::Error::other(e)))?;
-    // It prints nothing; reading to the end is what runs it.
-    file.read_to_end(&mut Vec::new()).map_err(ProgramError::IOError)?;
-    Ok(())
-}
-
-fn attach(ebpf: &mut Ebpf, name: &'static str, offsets: &Offsets, btf: &Btf) -> (ProbeStatus, Option<OwnedFd>) {
-    let (state, program) = match try_attach(ebpf, name, btf) {
-        Ok(program) => (ProbeState::Running, program),
-        Err(error) => {
-            tracing::warn!("{name}: {}", advice::chain(&error));
-            let (reason, advice) = program_failure(name, offsets.has_tracepoint(name), &error);
-            (ProbeState::Failed { reason, advice }, None)
-        }
-    };
-    (ProbeStatus { name, hook: HOOK, state }, program)
-}
-
-/// A descriptor of our own for the program that was attached; without one it runs all the same.
-fn try_attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<Option<OwnedFd>, ProgramError> {
-    let program: &mut BtfTracePoint = ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()?;
-    program.load(name, btf)?;
-    program.attach()?;
-    Ok(program.fd()?.as_fd().try_clone_to_owned().ok())
 }
 
 /// An insight is worth nothing when one of its programs does not run; thread time needs the scheduler's and the calls'.

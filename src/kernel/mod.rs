@@ -3,6 +3,7 @@
 //! Not here: what the numbers mean (`probes`). Invariant: nothing above this module and `probes/*/probe.rs` uses aya.
 
 pub mod advice;
+pub mod attach;
 pub mod btf;
 pub mod loader;
 pub mod maps;

@@ -2,23 +2,7 @@
 //!
 //! A new probe adds a file to `ebpf/src`, a folder to `probes/` and its lines here.
 
-/// What a program is for. When one of its programs does not run, the insight is not available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insight {
-    /// System calls.
-    Syscalls,
-    /// Run-queue delays, and with them thread time.
-    RunQueue,
-    /// Network bytes.
-    Network,
-    /// The end of threads: their last names.
-    Exits,
-}
-
-impl Insight {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Syscalls, Self::RunQueue, Self::Network, Self::Exits];
-}
+pub use crate::core::insight::Insight;
 
 /// One program.
 #[derive(Clone, Copy, Debug)]

@@ -32,6 +32,8 @@ pub enum When {
     Never,
     /// In windows.
     Windows,
+    /// When [`Meter::count`] is called.
+    OnDemand,
     /// All the time.
     Always,
 }
@@ -49,6 +51,7 @@ pub struct Meter {
 enum Mode {
     Never,
     Denied(Arc<str>),
+    OnDemand(RunStats),
     Always {
         begin: Reading,
         _on: OwnedFd,
@@ -63,7 +66,10 @@ enum Mode {
 impl Meter {
     /// Begins to count for the programs behind these descriptors (`None`: one that does not run).
     pub fn start(programs: Vec<Option<OwnedFd>>, when: When) -> Self {
-        let programs: Programs = programs.into();
+        Self::begin(programs.into(), when)
+    }
+
+    fn begin(programs: Programs, when: When) -> Self {
         let mode = match when {
             When::Never => Mode::Never,
             When::Always => match switch_on() {
@@ -71,8 +77,31 @@ impl Meter {
                 Err(reason) => Mode::Denied(reason),
             },
             When::Windows => start_windows(&programs),
+            When::OnDemand => Mode::OnDemand(RunStats { counting: Counting::Waiting, ..RunStats::default() }),
         };
         Self { programs, mode }
+    }
+
+    /// Begins anew, to count at other times.
+    #[must_use]
+    pub fn restarted(self, when: When) -> Self {
+        Self::begin(self.programs, when)
+    }
+
+    /// Counts as long as `wait` takes, where that was asked for; reading then yields what was counted last. `attached` is the
+    /// part of the time in which each program is attached, for what is counted while all are.
+    pub fn count(&mut self, attached: Vec<f64>, wait: impl FnOnce()) {
+        let Mode::OnDemand(last) = &mut self.mode else { return wait() };
+        match switch_on() {
+            Ok(on) => {
+                let begin = Reading::of(&self.programs);
+                wait();
+                let counted = begin.until(&Reading::of(&self.programs), Counting::Windows);
+                drop(on);
+                *last = RunStats { attached, ..counted };
+            }
+            Err(reason) => self.mode = Mode::Denied(reason),
+        }
     }
 
     /// What is known now.
@@ -82,6 +111,7 @@ impl Meter {
         let stats = match &self.mode {
             Mode::Never => idle(Counting::Off),
             Mode::Denied(reason) => idle(Counting::Denied(Arc::clone(reason))),
+            Mode::OnDemand(last) => last.clone(),
             Mode::Always { begin, .. } => begin.until(&now, Counting::Always),
             Mode::Windows { last, .. } => last.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
@@ -175,6 +205,7 @@ impl Reading {
             over_ns: u64::try_from((end.at - self.at).as_nanos()).unwrap_or(u64::MAX),
             runs: end.runs.iter().zip(&self.runs).map(|(end, begin)| end.since(*begin)).collect(),
             misses: end.misses.clone(),
+            attached: Vec::new(),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! is changed once somebody else holds it (a report appends snapshots while it makes them).
 
 mod sample;
+mod sampling;
 mod snapshot;
 
 pub use sample::{Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
+pub use sampling::{Sampling, Share, joined};
 pub use snapshot::{ProcessStats, Snapshot, record_order};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kscope_layout::{Record, RecordKey, Row};
 
+use super::sampling::Sampling;
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::probes::network::stats::{Interface, Traffic};
@@ -42,6 +43,8 @@ pub struct Sample {
     pub maps: Vec<MapUse>,
     /// What was lost since the start.
     pub lost: Lost,
+    /// How much was counted since the sample before.
+    pub sampling: Sampling,
     /// What each group of numbers is worth, before losses are looked at.
     pub qualities: Qualities,
     /// The probes and how they stand.

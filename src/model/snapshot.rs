@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kscope_layout::{RUN_QUEUE, Record, RecordKey, Row, max_of};
 
 use super::sample::{Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
+use super::sampling::{Sampling, split_by_calls};
 use crate::core::histogram::Scale;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub lost: Lost,
     /// What was lost since the start.
     pub lost_ever: Lost,
+    /// How much of what happened was counted.
+    pub sampling: Sampling,
     /// What each group of numbers is worth.
     pub qualities: Qualities,
     /// The probes and how they stand.
@@ -101,7 +104,7 @@ impl Snapshot {
             })
             .collect();
         let lost = next.lost.since(prev.lost);
-        Self {
+        let mut between = Self {
             unix_s: next.unix_s,
             interval_ns: next.at_ns.saturating_sub(prev.at_ns),
             host: next.host.clone(),
@@ -120,9 +123,12 @@ impl Snapshot {
             maps: next.maps.clone(),
             lost,
             lost_ever: next.lost,
-            qualities: next.qualities.lowered_by(next.lost),
+            sampling: next.sampling,
+            qualities: next.sampling.lower(next.qualities.lowered_by(next.lost)),
             probes: Arc::clone(&next.probes),
-        }
+        };
+        split_by_calls(&mut between);
+        between
     }
 
     /// Appends the interval that followed this one. What a state at the end is (`inflight`, `host`) is taken from `later`.
@@ -154,7 +160,8 @@ impl Snapshot {
         self.lost =
             Lost { threads: self.lost.threads + later.lost.threads, records: self.lost.records + later.lost.records };
         self.lost_ever = later.lost_ever;
-        self.qualities = later.qualities;
+        self.sampling.append(&later.sampling);
+        self.qualities = self.sampling.lower(later.qualities);
         self.probes = Arc::clone(&later.probes);
     }
 

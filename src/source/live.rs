@@ -8,14 +8,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kscope_layout::{Record, RecordKey, lost};
+use aya::programs::ProgramError;
+use kscope_layout::{Control, Record, RecordKey, lost};
 use syscalls::Sysno;
 
 use super::Source;
 use super::host::{monotonic_ns, read_host, read_own, unix_s};
 use super::procs::Processes;
+use super::watch::Watch;
+use crate::core::budget::Plan;
 use crate::core::ident::ProcessId;
+use crate::core::insight::Insight;
 use crate::kernel::loader::Loaded;
+use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Lost, ProcessSample, Sample, record_order};
 use crate::probes::network::probe::read_interfaces;
@@ -32,6 +37,7 @@ pub struct Live {
     threads: ThreadReader,
     processes: Processes,
     epoch: u32,
+    watch: Watch,
     /// Processes without a living thread in the last sample that were there all the same.
     threadless: HashSet<ProcessId>,
     last_read: Duration,
@@ -46,8 +52,68 @@ impl Live {
             threads: ThreadReader::default(),
             processes: Processes::default(),
             epoch: 0,
+            watch: Watch::default(),
             threadless: HashSet::new(),
             last_read: Duration::ZERO,
+        }
+    }
+
+    /// Attaches the programs of these insights (by [`Insight::SAMPLED`]) that are detached.
+    pub fn open(&mut self, insights: [bool; 3]) -> Result<(), ProgramError> {
+        for (at, insight) in chosen(insights) {
+            if self.watch.is_open(at) {
+                continue;
+            }
+            self.kernel.attached.attach(insight)?;
+            self.watch.open(at, monotonic_ns());
+            self.tell();
+            if insight == Insight::RunQueue {
+                self.kernel.attached.find_threads()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches the programs of these insights. What they count until they are gone is in no sample.
+    pub fn close(&mut self, insights: [bool; 3]) -> Result<(), ProgramError> {
+        for (at, insight) in chosen(insights) {
+            self.watch.close(at, monotonic_ns());
+            self.tell();
+            self.kernel.attached.detach(insight)?;
+        }
+        Ok(())
+    }
+
+    /// Counts one event in so many from now on, by insight.
+    pub fn count_one_in(&mut self, one_in: [u32; 3]) {
+        self.watch.one_in = one_in;
+        self.tell();
+    }
+
+    /// What was open only for a window stays open.
+    pub fn stay_open(&mut self) {
+        self.watch.stay_open();
+    }
+
+    /// Has the runs of programs counted at other times.
+    pub fn count_runs_when(&mut self, when: When) {
+        let meter = std::mem::replace(&mut self.meter, Meter::start(Vec::new(), When::Never));
+        self.meter = meter.restarted(when);
+    }
+
+    /// Counts the runs of programs while `wait` takes: see [`Meter::count`].
+    pub fn count_runs(&mut self, plan: &Plan, wait: impl FnOnce()) {
+        let part = |at: usize| if plan.windows[at] { plan.part } else { 1.0 };
+        let attached = self.kernel.probes.iter().map(|p| sampled_insight(p.name).map_or(1.0, part)).collect();
+        self.meter.count(attached, wait);
+    }
+
+    /// Passes on to the programs what they count.
+    fn tell(&self) {
+        if let Some(control) = self.kernel.maps.control.at(0) {
+            let told = Control { epoch: self.epoch, ..self.watch.control() };
+            // SAFETY: inside the mapping, aligned. The programs read the fields one by one at the same time; each is one word.
+            unsafe { control.write_volatile(told) };
         }
     }
 
@@ -55,10 +121,7 @@ impl Live {
     fn close_epoch(&mut self) -> u32 {
         let closed = self.epoch;
         self.epoch = self.epoch.wrapping_add(1);
-        if let Some(control) = self.kernel.maps.control.at(0) {
-            // SAFETY: inside the mapping, aligned; the programs read it at the same time.
-            unsafe { (&raw mut (*control).epoch).write_volatile(self.epoch) };
-        }
+        self.tell();
         closed
     }
 
@@ -132,7 +195,8 @@ impl Source for Live {
         let epoch = self.close_epoch();
         let (at_ns, unix_s) = (monotonic_ns(), unix_s());
         let maps = &mut self.kernel.maps;
-        let threads = self.threads.read(&maps.threads, &mut maps.threads_more, at_ns)?;
+        let horizon = self.watch.horizon(at_ns);
+        let threads = self.threads.read(&maps.threads, &mut maps.threads_more, horizon)?;
         let records = read_records(&mut maps.records)?;
         let calls = read_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
@@ -161,12 +225,24 @@ impl Source for Live {
             programs: self.meter.read(),
             maps: map_uses(self.kernel.sizes, used, lost),
             lost,
+            sampling: self.watch.sampling(at_ns),
             qualities: self.kernel.qualities,
             probes: Arc::clone(&self.kernel.probes),
         };
         self.last_read = begin.elapsed();
         Ok(sample)
     }
+}
+
+/// The insights that are chosen, with their places.
+fn chosen(insights: [bool; 3]) -> impl Iterator<Item = (usize, Insight)> {
+    Insight::SAMPLED.into_iter().enumerate().filter(move |(at, _)| insights[*at])
+}
+
+/// The place of the insight that a program is for, if it can be sampled.
+pub fn sampled_insight(program: &str) -> Option<usize> {
+    let insight = PROGRAMS.iter().find(|p| p.name == program)?.insight;
+    Insight::SAMPLED.iter().position(|i| *i == insight)
 }
 
 /// How often a process called `execve` or `execveat`: after one, it has another name.

@@ -1,12 +1,15 @@
 //! Where samples come from. Live is the running kernel; whatever else there may be (a recording), it yields the same.
 
 mod host;
+mod interval;
 mod live;
 mod procs;
+mod watch;
 
 use std::io;
 
 pub use crate::kernel::run_stats::When;
+pub use interval::{Intervals, Pace};
 pub use live::Live;
 
 use crate::model::Sample;

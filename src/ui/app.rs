@@ -29,6 +29,8 @@ use crate::model::Snapshot;
 
 /// Intervals that `+` and `-` step through, ms.
 const INTERVALS_MS: [u64; 7] = [100, 200, 500, 1000, 2000, 5000, 10_000];
+/// Budgets that a key steps through, as shares of the machine's CPU time.
+const BUDGETS: [f64; 4] = [0.005, 0.01, 0.02, 0.05];
 /// How long a message stays, seconds.
 const MESSAGE_S: f64 = 6.0;
 
@@ -44,6 +46,8 @@ pub struct Settings {
     pub view: View,
     /// The interval of the sampler.
     pub interval: Duration,
+    /// The most of the machine's CPU time that kscope may take, as a share.
+    pub budget: Option<f64>,
     /// Leave out calls that wait by design.
     pub hide_waiting: bool,
     /// No colour at all, whatever the theme.
@@ -55,7 +59,7 @@ pub struct Settings {
 }
 
 /// What the loop around the dashboard has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {
     /// Stop.
     Quit,
@@ -63,6 +67,8 @@ pub enum Effect {
     Suspend,
     /// Sample at this interval from now on.
     SetInterval(Duration),
+    /// Keep this budget from now on, a share of the machine's CPU time.
+    SetBudget(Option<f64>),
 }
 
 /// A line for the footer.
@@ -89,6 +95,7 @@ pub struct App {
     pub(super) overlay: Option<Overlay>,
     pub(super) message: Option<Message>,
     pub(super) interval: Duration,
+    budget: Option<f64>,
     pub(super) theme: Theme,
     pub(super) utc_offset_s: i32,
     live: History,
@@ -112,6 +119,7 @@ impl App {
             overlay: None,
             message: None,
             interval: settings.interval,
+            budget: settings.budget,
             theme: match settings {
                 Settings { no_color: true, .. } => Theme::monochrome(),
                 Settings { indexed_colors: true, theme, .. } => theme.indexed(),
@@ -212,6 +220,7 @@ impl App {
             Action::Suspend => return Some(Effect::Suspend),
             Action::Slower => return self.step_interval(true),
             Action::Faster => return self.step_interval(false),
+            Action::NextBudget => return Some(self.next_budget()),
             Action::Show(view) => self.show(view),
             Action::NextView => self.show(self.view.stepped(1)),
             Action::PreviousView => self.show(self.view.stepped(View::ALL.len() - 1)),
@@ -346,6 +355,20 @@ impl App {
         }
         self.say(format!("the interval is already the {}", if up { "longest" } else { "shortest" }), false);
         None
+    }
+
+    /// The next of the usual budgets, and none after the last.
+    fn next_budget(&mut self) -> Effect {
+        let now = self.budget;
+        self.budget = BUDGETS.into_iter().find(|budget| now.is_none_or(|now| *budget > now));
+        self.say(
+            match self.budget {
+                Some(budget) => format!("budget: at most {} of the machine's CPU time", units::fine_percent(budget)),
+                None => "no budget: everything is measured".into(),
+            },
+            false,
+        );
+        Effect::SetBudget(self.budget)
     }
 
     fn next_theme(&mut self) {

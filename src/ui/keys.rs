@@ -37,6 +37,8 @@ pub enum Action {
     Slower,
     /// Measure over shorter intervals.
     Faster,
+    /// Keep the next of the usual budgets, or none.
+    NextBudget,
     /// Show or hide calls that wait by design.
     Waiting,
     /// The next theme.
@@ -163,6 +165,14 @@ pub const KEYS: &[Key] = &[
         action: Action::Waiting,
         help: "show or hide calls that wait by design (futex, poll, epoll_wait, …)",
         footer: Some("waiting"),
+    },
+    Key {
+        chords: &[char('b')],
+        label: "b",
+        views: &[View::Own],
+        action: Action::NextBudget,
+        help: "the next budget (none, 0.5, 1, 2, 5 % of CPU time): above it events are sampled, and numbers say so",
+        footer: Some("budget"),
     },
     Key {
         chords: &[char(' ')],

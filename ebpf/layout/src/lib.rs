@@ -109,6 +109,10 @@ pub struct Thread {
     pub call_blocked_ns: u64,
     /// [`Self::runnable_ns`] when the call was entered.
     pub call_runnable_ns: u64,
+    /// How many calls the one it is inside stands for.
+    pub call_weight: u32,
+    /// Zero.
+    pub pad: u32,
     /// Payload bytes sent through IPv4 and IPv6 sockets.
     pub tx_bytes: u64,
     /// Payload bytes received through IPv4 and IPv6 sockets.
@@ -237,15 +241,32 @@ pub const fn max_of(packed: u64, epoch: u32) -> u64 {
 }
 
 /// The one element of the control map: user space writes, programs read.
+///
+/// Zeros mean that everything is counted all the time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Control {
     /// The present epoch of the maxima; 16 bits are used.
     pub epoch: u32,
-    /// Zero.
-    pub pad: u32,
+    /// Of so many system calls one is recorded, as so many: a power of two. 0 and 1: all are.
+    pub calls_one_in: u32,
+    /// The same of waits for a CPU.
+    pub waits_one_in: u32,
+    /// The same of sends and receives.
+    pub transfers_one_in: u32,
+    /// Calls entered before are not recorded: their programs were not attached all the time since. [`BLIND`] while they
+    /// are not attached.
+    pub calls_since_ns: u64,
+    /// What threads did before, and not since, is not known any more: the scheduler's programs were not attached all the
+    /// time since. [`BLIND`] while they are not.
+    pub states_since_ns: u64,
+    /// Until when it was known, before that.
+    pub states_until_ns: u64,
 }
+
+/// A time later than any: nothing is known since.
+pub const BLIND: u64 = u64::MAX;
 
 /// What was lost, by index in the map of losses.
 pub mod lost {
@@ -280,7 +301,7 @@ mod tests {
 
     #[test]
     fn layouts_have_no_padding() {
-        assert_eq!(size_of::<Thread>(), 216);
+        assert_eq!(size_of::<Thread>(), 224);
         assert_eq!(size_of::<Record>(), 48 + 4 * SCALE2_LEN);
         assert_eq!(size_of::<Row>(), 48 + 4 * SCALE3_LEN);
     }

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::core::latency::times;
+
 /// Cumulative or per-interval traffic of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Traffic {
@@ -36,6 +38,17 @@ impl Traffic {
             rx_bytes: self.rx_bytes + other.rx_bytes,
             tx_calls: self.tx_calls + other.tx_calls,
             rx_calls: self.rx_calls + other.rx_calls,
+        }
+    }
+
+    /// What stands for `factor` times as much.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            tx_bytes: times(self.tx_bytes, factor),
+            rx_bytes: times(self.rx_bytes, factor),
+            tx_calls: times(self.tx_calls, factor),
+            rx_calls: times(self.rx_calls, factor),
         }
     }
 

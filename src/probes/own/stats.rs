@@ -65,7 +65,7 @@ impl Counting {
 }
 
 /// Runs of all programs, in the order of the list of probes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunStats {
     /// When they were counted.
     pub counting: Counting,
@@ -76,6 +76,8 @@ pub struct RunStats {
     /// Events since the start that found the same program at work on their CPU, and so were missed; by program. `None`
     /// for one that is not loaded.
     pub misses: Vec<Option<u64>>,
+    /// The part of the time in which a program is attached, for runs that were counted while it was; empty: all the time.
+    pub attached: Vec<f64>,
 }
 
 impl RunStats {
@@ -108,8 +110,17 @@ impl RunStats {
         (self.counting.quality() != Quality::NotAvailable && self.over_ns > 0).then(|| self.over_ns as f64 / 1e9)
     }
 
+    fn attached(&self, at: usize) -> f64 {
+        self.attached.get(at).copied().unwrap_or(1.0)
+    }
+
     /// Runs per second of the program at `at` in the list of probes.
     pub fn rate(&self, at: usize) -> Option<f64> {
+        Some(self.rate_while_attached(at)? * self.attached(at))
+    }
+
+    /// The same while it is attached.
+    pub fn rate_while_attached(&self, at: usize) -> Option<f64> {
         Some(self.runs.get(at)?.count as f64 / self.seconds()?)
     }
 
@@ -121,13 +132,12 @@ impl RunStats {
 
     /// The share of one CPU that it took; 1.0 is all of it.
     pub fn share(&self, at: usize) -> Option<f64> {
-        Some(self.runs.get(at)?.time_ns as f64 / 1e9 / self.seconds()?)
+        Some(self.runs.get(at)?.time_ns as f64 / 1e9 / self.seconds()? * self.attached(at))
     }
 
     /// The same of all programs.
     pub fn all(&self) -> Option<f64> {
-        let time_ns: u64 = self.runs.iter().map(|runs| runs.time_ns).sum();
-        Some(time_ns as f64 / 1e9 / self.seconds()?)
+        self.seconds().map(|_| (0..self.runs.len()).filter_map(|at| self.share(at)).sum())
     }
 
     /// Missed events of all programs since the start.
@@ -189,7 +199,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn stats(counting: Counting, over_ns: u64, count: u64, time_ns: u64) -> RunStats {
-        RunStats { counting, over_ns, runs: vec![Runs { count, time_ns }], misses: vec![Some(count / 1_000)] }
+        RunStats {
+            counting,
+            over_ns,
+            runs: vec![Runs { count, time_ns }],
+            misses: vec![Some(count / 1_000)],
+            attached: Vec::new(),
+        }
     }
 
     #[test]

@@ -69,6 +69,43 @@ pub struct Threads {
     pub more: usize,
 }
 
+/// How far what the entries say can be trusted, when programs are not attached all the time. Times of `CLOCK_MONOTONIC`; by
+/// default all but the present is 0, which is: to the full.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Horizon {
+    /// The time of the sample.
+    pub now_ns: u64,
+    /// The scheduler's programs have been attached since then.
+    pub states_since_ns: u64,
+    /// They had been detached then.
+    pub states_until_ns: u64,
+    /// Those of the calls have been attached since then.
+    pub calls_since_ns: u64,
+    /// They had been detached then.
+    pub calls_until_ns: u64,
+}
+
+impl Horizon {
+    /// Until when it is known what the thread is doing.
+    fn known_until(self, thread: &Thread) -> u64 {
+        if thread.since_ns < self.states_since_ns { self.states_until_ns } else { self.now_ns }
+    }
+
+    /// True if the thread is certainly in the call that it was seen to enter: no return can have been missed since, or it
+    /// has been asleep in it all the time.
+    fn knows_call(self, thread: &Thread) -> bool {
+        let asleep =
+            matches!(thread.state, state::SLEEPING | state::DISK_SLEEP) && self.known_until(thread) == self.now_ns;
+        thread.call_since_ns >= self.calls_since_ns || (asleep && thread.since_ns <= self.calls_until_ns)
+    }
+
+    /// True for a thread that is gone, but whose last switch was not watched.
+    fn missed_the_end(self, thread: &Thread) -> bool {
+        let missed = self.states_until_ns != 0 && thread.flags & flags::EXITING != 0;
+        missed && !exists(thread.tgid, thread.tid)
+    }
+}
+
 /// Reads the table of threads and keeps the accounts of dead ones.
 #[derive(Debug, Default)]
 pub struct ThreadReader {
@@ -79,12 +116,12 @@ pub struct ThreadReader {
 }
 
 impl ThreadReader {
-    /// Reads all threads as of `now_ns` (`CLOCK_MONOTONIC`) and collects the dead.
+    /// Reads all threads and collects the dead.
     pub fn read(
         &mut self,
         slots: &SharedArray<Thread>,
         more: &mut Hash<ThreadKey, Thread>,
-        now_ns: u64,
+        horizon: Horizon,
     ) -> io::Result<Threads> {
         let mut living = Vec::new();
         let busy_before = std::mem::take(&mut self.busy);
@@ -94,7 +131,7 @@ impl ThreadReader {
             if matches!(thread.state, state::RUNNING | state::RUNNABLE) {
                 self.busy.insert(thread.tid, thread.seq);
             }
-            if thread.tid & DEAD != 0 || vanished(&thread, &busy_before) {
+            if thread.tid & DEAD != 0 || vanished(&thread, &busy_before) || horizon.missed_the_end(&thread) {
                 self.bury(&thread);
                 free(at);
             } else {
@@ -106,7 +143,10 @@ impl ThreadReader {
         let in_slots: HashSet<(u32, u64)> = living.iter().map(|t| (t.tid, t.start_ns)).collect();
         more.for_each(|key, thread| {
             // One that has a slot as well was made twice (`ebpf/src/found.rs`): nobody writes this one any more.
-            if thread.tid & DEAD != 0 || in_slots.contains(&(thread.tid, thread.start_ns)) {
+            if thread.tid & DEAD != 0
+                || in_slots.contains(&(thread.tid, thread.start_ns))
+                || horizon.missed_the_end(thread)
+            {
                 done.push((key, *thread));
             } else if thread.tid != 0 {
                 living.push(*thread);
@@ -118,7 +158,7 @@ impl ThreadReader {
                 self.bury(&thread);
             }
         }
-        Ok(Threads { slots, more: living.len() - slots, ..self.sum_up(&living, now_ns) })
+        Ok(Threads { slots, more: living.len() - slots, ..self.sum_up(&living, horizon) })
     }
 
     /// Drops the account of a process that is gone and was reported.
@@ -132,7 +172,7 @@ impl ThreadReader {
         describe(process, thread);
     }
 
-    fn sum_up(&self, living: &[Thread], now_ns: u64) -> Threads {
+    fn sum_up(&self, living: &[Thread], horizon: Horizon) -> Threads {
         let mut out = Threads { processes: self.dead.clone(), ..Threads::default() };
         let on_cpu = last_on_cpus(living);
         for thread in living {
@@ -142,12 +182,13 @@ impl ThreadReader {
             if thread.state == state::RUNNING && on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
                 thread.state = state::UNKNOWN;
             }
-            extend_to(&mut thread, now_ns);
+            let until = horizon.known_until(&thread);
+            extend_to(&mut thread, until);
             let process = out.processes.entry(id_of(&thread)).or_default();
             process.account.add(&account_of(&thread));
             process.threads += 1;
             describe(process, &thread);
-            out.inflight.extend(in_flight(&thread, now_ns));
+            out.inflight.extend(in_flight(&thread, horizon));
         }
         out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
         out
@@ -268,13 +309,13 @@ fn describe(process: &mut ProcessReading, thread: &Thread) {
     }
 }
 
-fn in_flight(thread: &Thread, now_ns: u64) -> Option<InFlight> {
-    (thread.call != NO_CALL && thread.call_since_ns != 0).then(|| InFlight {
+fn in_flight(thread: &Thread, horizon: Horizon) -> Option<InFlight> {
+    (thread.call != NO_CALL && thread.call_since_ns != 0 && horizon.knows_call(thread)).then(|| InFlight {
         pid: thread.tgid,
         birth: RecordKey::birth_of(thread.process_start_ns),
         tid: thread.tid,
         nr: thread.call,
-        age_ns: now_ns.saturating_sub(thread.call_since_ns),
+        age_ns: horizon.now_ns.saturating_sub(thread.call_since_ns),
         blocked: matches!(thread.state, state::SLEEPING | state::DISK_SLEEP),
     })
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::core::latency::times;
+
 /// Where thread time went, cumulative or in an interval. Nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TimeSplit {
@@ -39,6 +41,18 @@ impl TimeSplit {
             runnable_ns: self.runnable_ns + other.runnable_ns,
             blocked_ns: self.blocked_ns + other.blocked_ns,
             stolen_ns: self.stolen_ns + other.stolen_ns,
+        }
+    }
+
+    /// What stands for `factor` times as much.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        Self {
+            user_ns: times(self.user_ns, factor),
+            kernel_ns: times(self.kernel_ns, factor),
+            runnable_ns: times(self.runnable_ns, factor),
+            blocked_ns: times(self.blocked_ns, factor),
+            stolen_ns: times(self.stolen_ns, factor),
         }
     }
 

@@ -1,0 +1,33 @@
+//! The insights: groups of programs in the kernel that belong together, and of the numbers they yield.
+
+/// What a program is for. When one of its programs does not run, the insight is not available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insight {
+    /// System calls.
+    Syscalls,
+    /// Run-queue delays, and with them thread time.
+    RunQueue,
+    /// Network bytes.
+    Network,
+    /// The end of threads: their last names.
+    Exits,
+}
+
+impl Insight {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Syscalls, Self::RunQueue, Self::Network, Self::Exits];
+
+    /// Those that can be sampled to keep a budget, in the order of arrays by insight. (The end of a thread is rare, and a
+    /// part of the ends is worth nothing.)
+    pub const SAMPLED: [Self; 3] = [Self::Syscalls, Self::RunQueue, Self::Network];
+
+    /// What it counts, as the subject of a sentence.
+    pub const fn subject(self) -> &'static str {
+        match self {
+            Self::Syscalls => "system calls",
+            Self::RunQueue => "waits for a CPU",
+            Self::Network => "sends and receives",
+            Self::Exits => "ends of threads",
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which programs are attached, and changing that while kscope runs.
+//!
+//! All that needs privileges after loading is here, behind a closed list of requests: attach the programs of an insight,
+//! detach them, look for threads.
+//!
+//! Invariant: between two requests the programs of an insight that run are all attached, or none is.
+
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use aya::programs::tp_btf::BtfTracePointLinkId;
+use aya::programs::{BtfTracePoint, Iter, ProgramError};
+use aya::{Btf, Ebpf};
+
+use super::programs::{Insight, Program};
+
+/// The iterator over all tasks.
+const FINDER: &str = "found_task";
+
+/// The loaded programs, and their links.
+#[derive(Debug)]
+pub struct Attached {
+    ebpf: Ebpf,
+    /// Those that could be loaded and attached once.
+    programs: Vec<Attachable>,
+}
+
+#[derive(Debug)]
+struct Attachable {
+    program: Program,
+    link: Option<BtfTracePointLinkId>,
+}
+
+impl Attached {
+    /// Nothing is loaded yet.
+    pub const fn new(ebpf: Ebpf) -> Self {
+        Self { ebpf, programs: Vec::new() }
+    }
+
+    /// Loads one program and attaches it.
+    pub fn load(&mut self, program: Program, btf: &Btf) -> Result<(), ProgramError> {
+        let tracepoint = tracepoint(&mut self.ebpf, program.name)?;
+        tracepoint.load(program.name, btf)?;
+        let link = Some(tracepoint.attach()?);
+        self.programs.push(Attachable { program, link });
+        Ok(())
+    }
+
+    /// A descriptor of our own for a program that runs.
+    pub fn descriptor(&self, name: &str) -> Option<OwnedFd> {
+        let runs = self.programs.iter().any(|p| p.program.name == name);
+        let program: &BtfTracePoint = self.ebpf.program(name).filter(|_| runs)?.try_into().ok()?;
+        program.fd().ok()?.as_fd().try_clone_to_owned().ok()
+    }
+
+    /// Attaches the programs of an insight that are not attached. The last of the list comes first: what ends something is
+    /// there before what begins it.
+    pub fn attach(&mut self, insight: Insight) -> Result<(), ProgramError> {
+        for held in self.programs.iter_mut().rev().filter(|p| p.program.insight == insight && p.link.is_none()) {
+            held.link = Some(tracepoint(&mut self.ebpf, held.program.name)?.attach()?);
+        }
+        Ok(())
+    }
+
+    /// Detaches the programs of an insight. A program that is at work on another CPU may finish after this returned.
+    pub fn detach(&mut self, insight: Insight) -> Result<(), ProgramError> {
+        for held in self.programs.iter_mut().filter(|p| p.program.insight == insight) {
+            if let Some(link) = held.link.take() {
+                tracepoint(&mut self.ebpf, held.program.name)?.detach(link)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the iterator over all tasks.
+    pub fn load_finder(&mut self, btf: &Btf) -> Result<(), ProgramError> {
+        self.finder()?.load("task", btf)
+    }
+
+    /// Makes entries for all threads that have none, and says of those whose state is unknown what they are doing.
+    pub fn find_threads(&mut self) -> Result<(), ProgramError> {
+        let finder = self.finder()?;
+        let id = finder.attach()?;
+        let link = finder.take_link(id)?;
+        let mut file = link.into_file().map_err(|e| ProgramError::IOError(io::Error::other(e)))?;
+        // It prints nothing; reading to the end is what runs it.
+        file.read_to_end(&mut Vec::new()).map_err(ProgramError::IOError)?;
+        Ok(())
+    }
+
+    fn finder(&mut self) -> Result<&mut Iter, ProgramError> {
+        self.ebpf.program_mut(FINDER).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+    }
+}
+
+fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, ProgramError> {
+    ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}

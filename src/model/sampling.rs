@@ -1,0 +1,244 @@
+//! What is known of an interval in which only a part of the events was counted, to keep a budget (`core/budget.rs`).
+//!
+//! One event in N stands for N already in the kernel. What remains is the time in which an insight's programs were not
+//! attached: what the window showed is scaled to the whole interval. A window is not like the rest of the time in two ways,
+//! and both are corrected for:
+//!
+//! * A call that is measured takes longer, so a busy process makes fewer of them in a window. Its calls are scaled by the
+//!   CPU time it took outside, over the CPU time it took inside less what measuring added to each call.
+//! * A call that takes a good part of a window often does not lie within it whole. Of duration `d` in a window `w`, only
+//!   `1 - d/w` of them do, so each counts for that many more.
+//!
+//! Pure. Invariant: what was counted all the time comes out unchanged; what was not is never better than `Sampled`.
+
+use std::collections::BTreeMap;
+
+use super::sample::Qualities;
+use super::snapshot::{ProcessStats, Snapshot};
+use crate::core::ident::ProcessId;
+use crate::core::insight::Insight;
+use crate::core::latency::{LatencyStats, times};
+use crate::core::quality::Quality;
+use crate::core::units;
+use crate::probes::network::stats::Traffic;
+use crate::probes::syscalls::stats::CallStats;
+use crate::probes::time::stats::TimeSplit;
+
+/// How much of an insight's events was counted in an interval. The default is all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// One event in so many; 0 and 1 are all.
+    pub one_in: u32,
+    /// So long its programs were not attached, ns.
+    pub unwatched_ns: u64,
+    /// The longest window in which they were; 0 when they always were.
+    pub window_ns: u64,
+}
+
+impl Share {
+    /// Nothing was left out.
+    pub const fn is_all(self) -> bool {
+        self.one_in <= 1 && self.unwatched_ns == 0
+    }
+}
+
+/// How much was counted in an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// The budget that is kept, as a share of the machine's CPU time.
+    pub budget: Option<f64>,
+    /// By insight, in the order of [`Insight::SAMPLED`].
+    pub shares: [Share; 3],
+    /// What attached programs add to a system call, ns; 0 where it was not measured.
+    pub call_overhead_ns: f64,
+}
+
+const SYSCALLS: usize = 0;
+const RUN_QUEUE: usize = 1;
+const NETWORK: usize = 2;
+
+impl Sampling {
+    /// Adds the interval that followed.
+    pub fn append(&mut self, later: &Self) {
+        for (mine, theirs) in self.shares.iter_mut().zip(later.shares) {
+            mine.one_in = mine.one_in.max(theirs.one_in);
+            mine.unwatched_ns += theirs.unwatched_ns;
+            mine.window_ns = mine.window_ns.max(theirs.window_ns);
+        }
+        self.budget = later.budget;
+        self.call_overhead_ns = self.call_overhead_ns.max(later.call_overhead_ns);
+    }
+
+    /// What the numbers are worth.
+    #[must_use]
+    pub fn lower(&self, qualities: Qualities) -> Qualities {
+        let lower = |quality: Quality, at: usize| {
+            if self.shares[at].is_all() { quality } else { quality.worst(Quality::Sampled) }
+        };
+        Qualities {
+            syscalls: lower(qualities.syscalls, SYSCALLS),
+            runqueue: lower(qualities.runqueue, RUN_QUEUE),
+            network: lower(qualities.network, NETWORK),
+            // On and off CPU comes from the scheduler, user and kernel from the calls.
+            time: lower(lower(qualities.time, RUN_QUEUE), SYSCALLS),
+        }
+    }
+
+    /// A sentence for each insight of which something was left out, in an interval of `interval_ns`.
+    pub fn sentences(&self, interval_ns: u64) -> impl Iterator<Item = (Insight, String)> + '_ {
+        let left_out = Insight::SAMPLED.into_iter().zip(self.shares).filter(|(_, share)| !share.is_all());
+        left_out.map(move |(insight, share)| (insight, sentence(insight, share, interval_ns)))
+    }
+}
+
+fn sentence(insight: Insight, share: Share, interval_ns: u64) -> String {
+    let what = insight.subject();
+    let many = if share.one_in > 1 {
+        format!("1 in {} {what} is counted", share.one_in)
+    } else {
+        format!("{what} are counted")
+    };
+    let mut text = many;
+    if share.unwatched_ns > 0 {
+        let part = 100.0 * (1.0 - share.unwatched_ns as f64 / interval_ns.max(1) as f64);
+        let window = units::duration(share.window_ns);
+        text += &format!(", {:.1} % of the time, in windows of {window}: longer ones are not seen", part.max(0.0));
+    }
+    text
+}
+
+/// One interval out of its parts, in their order. In each part an insight was either watched or not.
+pub fn joined(parts: Vec<Snapshot>) -> Option<Snapshot> {
+    let whole_ns: u64 = parts.iter().map(|part| part.interval_ns).sum();
+    let on_cpu =
+        |snapshot: &Snapshot| -> Vec<_> { snapshot.processes.iter().map(|p| (p.id, p.time.on_cpu_ns())).collect() };
+    let times: Vec<_> = parts.iter().map(on_cpu).collect();
+    let cpu_of =
+        |id| -> u64 { times.iter().filter_map(|t| t.binary_search_by_key(&id, |e| e.0).ok().map(|at| t[at].1)).sum() };
+    let mut whole: Option<Snapshot> = None;
+    for mut part in parts {
+        for at in 0..Insight::SAMPLED.len() {
+            let share = part.sampling.shares[at];
+            let watched_ns = part.interval_ns.saturating_sub(share.unwatched_ns);
+            if share.unwatched_ns > 0 && watched_ns == 0 {
+                blank(&mut part, at);
+            } else if watched_ns > 0 && share.window_ns > 0 {
+                let window = Window { watched_ns, whole_ns, part_ns: part.interval_ns };
+                match at {
+                    SYSCALLS => scale_calls(&mut part, window, cpu_of),
+                    RUN_QUEUE => scale_waits(&mut part, window),
+                    _ => part.processes.iter_mut().for_each(|p| p.traffic = p.traffic.times(window.factor())),
+                }
+            }
+        }
+        match &mut whole {
+            Some(whole) => whole.append(&part),
+            None => whole = Some(part),
+        }
+    }
+    let mut whole = whole?;
+    split_by_calls(&mut whole);
+    Some(whole)
+}
+
+/// Divides CPU time into user and kernel by what the sampled calls took, since most calls were not seen at work.
+pub fn split_by_calls(snapshot: &mut Snapshot) {
+    if snapshot.sampling.shares[SYSCALLS].is_all() {
+        return;
+    }
+    for process in snapshot.processes.iter_mut().filter(|p| !p.ident.kthread) {
+        let busy = |call: &CallStats| {
+            let l = &call.latency;
+            l.total_ns.saturating_sub(l.blocked_ns).saturating_sub(l.runnable_ns)
+        };
+        let on_cpu = process.time.on_cpu_ns();
+        process.time.kernel_ns = process.calls.iter().map(busy).sum::<u64>().min(on_cpu);
+        process.time.user_ns = on_cpu - process.time.kernel_ns;
+    }
+}
+
+/// Nothing was watched: what came in by accident is no number.
+fn blank(part: &mut Snapshot, at: usize) {
+    match at {
+        SYSCALLS => {
+            part.calls.clear();
+            part.processes.iter_mut().for_each(|p| p.calls.clear());
+        }
+        RUN_QUEUE => {
+            part.cpus.clear();
+            for process in &mut part.processes {
+                process.runqueue = LatencyStats::empty(process.runqueue.histogram.scale());
+                process.time = TimeSplit::default();
+                (process.voluntary, process.preempted) = (0, 0);
+            }
+        }
+        _ => part.processes.iter_mut().for_each(|p| p.traffic = Traffic::default()),
+    }
+}
+
+/// A window in an interval.
+#[derive(Clone, Copy)]
+struct Window {
+    watched_ns: u64,
+    whole_ns: u64,
+    /// From the sample before the window to the one at its end.
+    part_ns: u64,
+}
+
+impl Window {
+    /// By time alone.
+    fn factor(self) -> f64 {
+        self.whole_ns as f64 / self.watched_ns as f64
+    }
+}
+
+/// A process that takes less of a window than this is not slowed by being measured.
+const BUSY: f64 = 0.1;
+/// Of the CPU time in a window at least this much is the process's own, whatever the overhead is thought to be.
+const LEAST_OWN: f64 = 0.2;
+
+fn scale_calls(part: &mut Snapshot, window: Window, cpu_of: impl Fn(ProcessId) -> u64) {
+    let overhead_ns = part.sampling.call_overhead_ns;
+    // By call: counted, and what that is scaled to; for the table of the host.
+    let mut sums = BTreeMap::<u32, (f64, f64)>::new();
+    for process in &mut part.processes {
+        let factor = call_factor(process, window, overhead_ns, cpu_of(process.id));
+        for call in &mut process.calls {
+            let sum = sums.entry(call.nr).or_default();
+            let count = call.latency.count() as f64;
+            *sum = (sum.0 + count, sum.1 + count * factor);
+            call.latency = call.latency.scaled(factor, window.watched_ns);
+        }
+    }
+    for call in &mut part.calls {
+        let factor = sums.get(&call.nr).filter(|s| s.0 > 0.0).map_or_else(|| window.factor(), |s| s.1 / s.0);
+        call.latency = call.latency.scaled(factor, window.watched_ns);
+    }
+}
+
+fn call_factor(process: &ProcessStats, window: Window, overhead_ns: f64, cpu_ns: u64) -> f64 {
+    let inside = process.time.on_cpu_ns() as f64;
+    let rest = cpu_ns as f64 - inside;
+    // The part is a little longer than the window in it.
+    let watched = inside * window.watched_ns as f64 / window.part_ns.max(1) as f64;
+    if watched < BUSY * window.watched_ns as f64 {
+        return window.factor();
+    }
+    let calls: u64 = process.calls.iter().map(|c| c.latency.count()).sum();
+    let own = (watched - calls as f64 * overhead_ns).max(LEAST_OWN * watched);
+    // Between the sample and the window nothing was added to its calls.
+    1.0 + (rest + inside - watched) / own
+}
+
+fn scale_waits(part: &mut Snapshot, window: Window) {
+    let factor = window.factor();
+    for cpu in &mut part.cpus {
+        cpu.delay = cpu.delay.scaled(factor, window.watched_ns);
+    }
+    for process in &mut part.processes {
+        process.runqueue = process.runqueue.scaled(factor, window.watched_ns);
+        process.time = process.time.times(factor);
+        process.voluntary = times(process.voluntary, factor);
+        process.preempted = times(process.preempted, factor);
+    }
+}

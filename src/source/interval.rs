@@ -1,0 +1,204 @@
+//! Interval by interval: what happened, measured as fully as the budget allows.
+//!
+//! ```text
+//!  without a budget     sample ─────────────────────────────────────────────────────────────────────────── sample
+//!  within it            sample ──────────────── count runs ─────────────────────────────────────────────── sample
+//!  in windows           sample ──── sample · attach ─── window ─── sample · count runs · detach ────────── sample
+//! ```
+//!
+//! Not here: what to give up (`core/budget.rs`), what that does to the numbers (`model/sampling.rs`).
+//!
+//! Invariant: runs are never counted while a window is open, since counting makes calls dearer; nor is the window's place in
+//! the interval fixed, since much of what a host does keeps step with the clock.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::live::{Live, sampled_insight};
+use super::{Source as _, When};
+use crate::core::budget::{Governor, Plan, Price, Step};
+use crate::core::units;
+use crate::kernel::loader::Loaded;
+use crate::model::{Sample, Snapshot, joined};
+use crate::probes::own::stats::Counting;
+
+/// Programs' runs are counted so long in an interval.
+const COUNT: Duration = Duration::from_millis(10);
+/// The shortest window: attaching takes half a millisecond.
+const SHORTEST: Duration = Duration::from_millis(5);
+/// So many measurements of what a call costs more are kept; their median counts.
+const OVERHEADS: usize = 15;
+
+/// Who knows what time it is, and when an interval ends.
+pub trait Pace {
+    /// When the present interval ends. It may change while one waits.
+    fn end(&self) -> Instant;
+    /// Sleeps until that moment, but not beyond the end of the interval.
+    fn wait_until(&mut self, at: Instant);
+}
+
+/// Measures one interval after the other.
+#[derive(Debug)]
+pub struct Intervals {
+    live: Live,
+    runs: When,
+    governor: Option<Governor>,
+    prev: Sample,
+    overheads: VecDeque<f64>,
+    number: u32,
+}
+
+impl Intervals {
+    /// Begins to measure. `runs` is when the programs' runs are counted as long as there is no budget.
+    pub fn start(kernel: Loaded, runs: When, budget: Option<f64>) -> io::Result<Self> {
+        let mut live = Live::new(kernel, if budget.is_some() { When::OnDemand } else { runs });
+        let prev = live.sample()?;
+        let governor = budget.map(Governor::new);
+        Ok(Self { live, runs, governor, prev, overheads: VecDeque::new(), number: 0 })
+    }
+
+    /// The first sample.
+    pub const fn begin(&self) -> &Sample {
+        &self.prev
+    }
+
+    /// Keeps this budget from now on, a share of the machine's CPU time.
+    pub fn keep(&mut self, budget: Option<f64>) {
+        self.governor = budget.map(Governor::new);
+        self.live.count_runs_when(if budget.is_some() { When::OnDemand } else { self.runs });
+    }
+
+    /// What happens from the end of the last interval to that of the next, and a sentence when more or less is counted from
+    /// then on.
+    pub fn next(&mut self, pace: &mut dyn Pace) -> io::Result<(Snapshot, Option<String>)> {
+        let plan = self.governor.as_ref().map_or(Plan::EXACT, |g| *g.plan());
+        self.live.count_one_in(plan.one_in);
+        let closed = plan.windows.map(|windowed| !windowed);
+        self.live.open(closed).map_err(io::Error::other)?;
+        let parts = if plan.has_windows() {
+            self.in_window(&plan, pace)?
+        } else {
+            if self.governor.is_some() {
+                self.wait_in(until_end(pace).saturating_sub(COUNT), pace);
+                self.count_runs(&plan, COUNT, pace);
+            }
+            wait_for_end(pace);
+            vec![self.part()?]
+        };
+        self.live.stay_open();
+        let mut whole = joined(parts).ok_or_else(|| io::Error::other("an interval has parts"))?;
+        whole.sampling.budget = self.governor.as_ref().map(Governor::budget);
+        let said = self.govern(&whole);
+        Ok((whole, said))
+    }
+
+    /// What happened since the last sample.
+    fn part(&mut self) -> io::Result<Snapshot> {
+        let mut next = self.live.sample()?;
+        next.sampling.call_overhead_ns = self.overhead_ns();
+        let part = Snapshot::between(&self.prev, &next);
+        self.prev = next;
+        Ok(part)
+    }
+
+    fn in_window(&mut self, plan: &Plan, pace: &mut dyn Pace) -> io::Result<Vec<Snapshot>> {
+        self.live.close(plan.windows).map_err(io::Error::other)?;
+        let whole = until_end(pace);
+        let window = whole.mul_f64(plan.part).max(SHORTEST);
+        let count = (window / 4).clamp(Duration::from_millis(2), COUNT);
+        self.wait_in(whole.saturating_sub(window + count), pace);
+        let before = self.part()?;
+        let alone_ns = call_ns();
+        let opened = self.live.open(plan.windows);
+        let measured_ns = call_ns();
+        if plan.windows[0] {
+            self.note_overhead(measured_ns - alone_ns);
+        }
+        pace.wait_until(Instant::now() + window);
+        let within = self.part()?;
+        self.count_runs(plan, count, pace);
+        let closed = self.live.close(plan.windows);
+        wait_for_end(pace);
+        let after = self.part()?;
+        opened.and(closed).map_err(io::Error::other)?;
+        Ok(vec![before, within, after])
+    }
+
+    fn count_runs(&mut self, plan: &Plan, time: Duration, pace: &mut dyn Pace) {
+        self.live.count_runs(plan, || pace.wait_until(Instant::now() + time));
+    }
+
+    /// Waits for a place within `room`, another one each time. Multiples of the golden ratio are spread evenly.
+    fn wait_in(&mut self, room: Duration, pace: &mut dyn Pace) {
+        self.number = self.number.wrapping_add(1);
+        pace.wait_until(Instant::now() + room.mul_f64((f64::from(self.number) * 0.618_034).fract()));
+    }
+
+    fn note_overhead(&mut self, ns: f64) {
+        self.overheads.truncate(OVERHEADS - 1);
+        self.overheads.push_front(ns.max(0.0));
+    }
+
+    fn overhead_ns(&self) -> f64 {
+        let mut sorted: Vec<f64> = self.overheads.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    /// Decides what to count in the next interval.
+    fn govern(&mut self, last: &Snapshot) -> Option<String> {
+        let governor = self.governor.as_mut()?;
+        if matches!(last.programs.counting, Counting::Denied(_) | Counting::Waiting) {
+            return None;
+        }
+        let mut prices = [Price::default(); 3];
+        let mut others = 0.0;
+        for (at, probe) in last.probes.iter().enumerate() {
+            let (rate, run_ns) =
+                (last.programs.rate_while_attached(at).unwrap_or(0.0), last.programs.run_ns(at).unwrap_or(0.0));
+            match sampled_insight(probe.name) {
+                Some(insight) => prices[insight].add(rate, run_ns),
+                None => others += rate * run_ns / 1e9,
+            }
+        }
+        let cpus = last.host.cpus.max(1);
+        let rest = (last.cost().user + others) / f64::from(cpus);
+        let step = governor.step(prices, rest, cpus, last.seconds())?;
+        Some(sentence(step, governor))
+    }
+}
+
+fn until_end(pace: &dyn Pace) -> Duration {
+    pace.end().saturating_duration_since(Instant::now())
+}
+
+fn wait_for_end(pace: &mut dyn Pace) {
+    while !until_end(pace).is_zero() {
+        pace.wait_until(pace.end());
+    }
+}
+
+fn sentence(step: Step, governor: &Governor) -> String {
+    let budget = units::fine_percent(governor.budget());
+    match step {
+        Step::Less(insight) => {
+            format!("Above the budget of {budget} of CPU time: {} are sampled from now on.", insight.subject())
+        }
+        Step::More(insight) => format!("Within the budget of {budget}: more {} are counted again.", insight.subject()),
+    }
+}
+
+/// What a short system call of kscope takes now, ns: the best of a few batches, as whatever else happens makes it longer.
+fn call_ns() -> f64 {
+    const BATCHES: u32 = 16;
+    const CALLS: u32 = 64;
+    let batch = |_| {
+        let start = Instant::now();
+        for _ in 0..CALLS {
+            std::hint::black_box(rustix::process::getppid());
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(CALLS)
+    };
+    (0..BATCHES).map(batch).fold(f64::INFINITY, f64::min)
+}
