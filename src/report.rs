@@ -41,8 +41,8 @@ pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
     let budget = args.budget.and_then(|budget| budget.0);
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(1);
-    let step = if budget.is_some() { STEP_SAMPLED } else { STEP };
-    sampler::start(Start { first: step, interval: step, runs, budget }, messages, asked)?;
+    let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
+    sampler::start(Start { first: length, interval: length, runs, budget }, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
     let mut child = start(&args.command)?;
@@ -101,16 +101,14 @@ impl Total {
         if let Some(family) = &mut self.family {
             family.grow(part);
         }
-        match &mut self.sum {
-            Some(sum) => sum.append(part),
-            None => {
-                if let Counting::Denied(reason) = &part.programs.counting {
-                    let so = if part.sampling.budget.is_some() { ", so no budget can be kept" } else { "" };
-                    eprintln!("kscope: what the programs cost is not measured{so}. {reason}");
-                }
-                self.sum = Some(part.clone());
-            }
+        if let Some(sum) = &mut self.sum {
+            return sum.append(part);
         }
+        if let Counting::Denied(reason) = &part.programs.counting {
+            let so = if part.sampling.budget.is_some() { ", so no budget can be kept" } else { "" };
+            eprintln!("kscope: what the programs cost is not measured{so}. {reason}");
+        }
+        self.sum = Some(part.clone());
     }
 }
 

@@ -82,8 +82,8 @@ fn sample(start: Start, messages: &Sender<Message>, requests: Receiver<Request>)
             Err(error) => send(Message::Note(format!("A sample could not be read: {error}."))),
         };
         clock.next();
-        if let Some(budget) = clock.budget.take() {
-            intervals.keep(budget);
+        if std::mem::take(&mut clock.budget_changed) {
+            intervals.keep(clock.budget);
         }
     }
     Ok(())
@@ -95,8 +95,9 @@ struct Clock {
     interval: Duration,
     begin: Instant,
     due: Instant,
-    /// A budget that was asked for.
-    budget: Option<Option<f64>>,
+    budget: Option<f64>,
+    /// It is another than that of the last interval.
+    budget_changed: bool,
     /// The present interval is the last.
     over: bool,
     /// Nobody listens any more.
@@ -111,7 +112,8 @@ impl Clock {
             interval: start.interval,
             begin,
             due: begin + start.first,
-            budget: None,
+            budget: start.budget,
+            budget_changed: false,
             over: false,
             gone: false,
         }
@@ -126,7 +128,7 @@ impl Clock {
     fn take(&mut self, request: Request) {
         match request {
             Request::Interval(interval) => (self.interval, self.due) = (interval, self.begin + interval),
-            Request::Budget(budget) => self.budget = Some(budget),
+            Request::Budget(budget) => (self.budget, self.budget_changed) = (budget, true),
             Request::Finish => self.end_now(),
         }
     }

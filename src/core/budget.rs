@@ -19,8 +19,12 @@ const PATIENCE_SAMPLED_S: f64 = 2.0;
 const RECOVERY_S: f64 = 5.0;
 /// Well within: at most this part of the budget.
 const RECOVERY_PART: f64 = 0.7;
+/// What takes less than this part of the budget is not worth giving up: the excess is somewhere else.
+const CHEAP_PART: f64 = 0.1;
 /// Windows are cut for this part of the budget, since loads vary.
 const AIM: f64 = 0.8;
+/// However much all else takes, windows have this part of the budget.
+const LEAST_PART: f64 = 0.2;
 /// The largest part of the time that windows take; above it they would save little.
 const LARGEST_PART: f64 = 0.5;
 /// One event in so many, at least and at most. Sparser is hardly cheaper: what is left is the price of being called.
@@ -119,30 +123,28 @@ impl Governor {
         let cpus = f64::from(cpus.max(1));
         // Of the machine, were its programs attached all the time.
         let attached = prices.map(|price| price.share() / cpus);
-        for at in 0..3 {
-            if self.plan.one_in[at] == 1 && prices[at].run_ns > 0.0 {
-                self.full_run_ns[at] = prices[at].run_ns;
+        for ((full_ns, one_in), price) in self.full_run_ns.iter_mut().zip(self.plan.one_in).zip(prices) {
+            if one_in == 1 && price.run_ns > 0.0 {
+                *full_ns = price.run_ns;
             }
         }
         let now = |plan: &Plan| rest + (0..3).map(|at| attached[at] * plan.part_of(at)).sum::<f64>();
         let cost = now(&self.plan);
-        if cost > self.budget {
+        let back = self.next_back().map(|at| (at, self.with_back(at, prices, rest, cpus)));
+        let returns = back.is_some_and(|(_, expected)| {
+            expected < RECOVERY_PART * self.budget || expected - cost < CHEAP_PART / 2.0 * self.budget
+        });
+        self.within_s = if returns { self.within_s + seconds } else { 0.0 };
+        self.above_s = if cost > self.budget { self.above_s + seconds } else { 0.0 };
+        if let Some((at, _)) = back.filter(|_| self.within_s >= RECOVERY_S) {
             self.within_s = 0.0;
-            self.above_s += seconds;
-            let patience = if self.plan == Plan::EXACT { PATIENCE_S } else { PATIENCE_SAMPLED_S };
-            if self.above_s >= patience {
-                self.above_s = 0.0;
-                return self.give_up(attached, rest);
-            }
-        } else {
+            return Some(self.take_back(at, attached, rest));
+        }
+        let patience = if self.plan == Plan::EXACT { PATIENCE_S } else { PATIENCE_SAMPLED_S };
+        if self.above_s >= patience {
             self.above_s = 0.0;
-            let back = self.next_back();
-            let expected = back.map(|at| self.with_back(at, prices, rest, cpus));
-            self.within_s =
-                if expected.is_some_and(|e| e < RECOVERY_PART * self.budget) { self.within_s + seconds } else { 0.0 };
-            if let Some(at) = back.filter(|_| self.within_s >= RECOVERY_S) {
-                self.within_s = 0.0;
-                return Some(self.take_back(at, attached, rest));
+            if let Some(step) = self.give_up(attached, rest) {
+                return Some(step);
             }
         }
         self.cut_windows(attached, rest);
@@ -153,7 +155,11 @@ impl Governor {
     fn give_up(&mut self, attached: [f64; 3], rest: f64) -> Option<Step> {
         let dearest = |candidates: &[usize]| -> Option<usize> {
             let cost = |at: usize| attached[at] * self.plan.part_of(at);
-            candidates.iter().copied().filter(|&at| cost(at) > 0.0).max_by(|&a, &b| cost(a).total_cmp(&cost(b)))
+            candidates
+                .iter()
+                .copied()
+                .filter(|&at| cost(at) > CHEAP_PART * self.budget)
+                .max_by(|&a, &b| cost(a).total_cmp(&cost(b)))
         };
         let unwindowed: Vec<usize> = (0..3).filter(|&at| !self.plan.windows[at]).collect();
         let at = dearest(&unwindowed)?;
@@ -177,10 +183,10 @@ impl Governor {
         };
         let (always, windowed) = (rest + sum(false), sum(true));
         if self.plan.has_windows() {
-            let room = (AIM * self.budget - always).max(0.0);
+            let room = (AIM * self.budget - always).max(LEAST_PART * self.budget);
             let part = if windowed > 0.0 { (room / windowed).min(LARGEST_PART) } else { LARGEST_PART };
             // Half way, since one window is a sample itself.
-            self.plan.part = if self.plan.part == 1.0 { part } else { f64::midpoint(self.plan.part, part) };
+            self.plan.part = if self.plan.part > LARGEST_PART { part } else { f64::midpoint(self.plan.part, part) };
         } else {
             self.plan.part = 1.0;
         }
@@ -272,6 +278,17 @@ mod tests {
         assert_eq!((plan.one_in[0], plan.windows), (64, [true, false, false]));
         assert!(plan.part > 0.01 && plan.part < 0.2, "{plan:?}");
         assert!(cost(&governor, 5e6) <= 0.01, "{}", cost(&governor, 5e6));
+    }
+
+    #[test]
+    fn what_is_cheap_is_not_given_up_for_a_dear_user_space_and_comes_back_with_it() {
+        let mut governor = Governor::new(0.01);
+        let step = |g: &mut Governor, calls| (0..30).filter_map(|_| g.step(storm(g, calls), 0.03, CPUS, 1.0)).count();
+        assert_eq!(step(&mut governor, 1e3), 0);
+        assert_eq!(step(&mut governor, 5e6), 2);
+        assert_eq!(governor.plan().windows, [true, false, false]);
+        assert_eq!(step(&mut governor, 1e3), 2);
+        assert_eq!(*governor.plan(), Plan::EXACT);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::core::histogram::{Histogram, Scale};
 use crate::core::ident::ProcessId;
+use crate::core::insight::Insight;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProcessStats, Qualities, Snapshot};
@@ -61,6 +62,9 @@ pub struct Report {
     pub quality: QualityRow,
     /// Largest error of a quantile in percent: of the host, and of processes.
     resolution: Resolution,
+    /// What was left out to keep a budget.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sampling: Vec<SamplingRow>,
     /// The command, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandResult>,
@@ -107,6 +111,21 @@ pub struct QualityRow {
 struct Resolution {
     host_percent: f64,
     process_percent: f64,
+}
+
+/// How much of an insight's events was counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct SamplingRow {
+    /// The events, such as `system calls`.
+    pub of: &'static str,
+    /// One in so many was counted, at the sparsest.
+    pub one_in: u32,
+    /// The part of the time in which they were watched, 0…1.
+    pub watched: f64,
+    /// The longest window in which they were watched, 0 if they always were.
+    pub window_ns: u64,
+    /// The same in words.
+    pub sentence: String,
 }
 
 /// One system call.
@@ -243,6 +262,9 @@ pub struct StuckRow {
 pub struct OwnRow {
     /// CPU time of its user space.
     pub cpu_ns: u64,
+    /// The budget that was kept, as a share of the machine's CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<f64>,
     /// Resident memory.
     pub rss_bytes: u64,
     /// Memory of the kernel for its maps.
@@ -301,6 +323,7 @@ impl Report {
                 host_percent: Scale::Three.error_percent(),
                 process_percent: Scale::Two.error_percent(),
             },
+            sampling: sampling_rows(snapshot),
             command,
             syscalls: measured(q.syscalls, || call_rows(&calls_of(snapshot, scope, &chosen))),
             runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
@@ -328,6 +351,23 @@ fn calls_of(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> Vec
             calls
         }
     }
+}
+
+fn sampling_rows(snapshot: &Snapshot) -> Vec<SamplingRow> {
+    let sampling = &snapshot.sampling;
+    let row = |(insight, sentence): (Insight, String)| {
+        let at = Insight::SAMPLED.iter().position(|i| *i == insight)?;
+        let share = sampling.shares[at];
+        let watched = 1.0 - share.unwatched_ns as f64 / snapshot.interval_ns.max(1) as f64;
+        Some(SamplingRow {
+            of: insight.subject(),
+            one_in: share.one_in.max(1),
+            watched: watched.max(0.0),
+            window_ns: share.window_ns,
+            sentence,
+        })
+    };
+    sampling.sentences(snapshot.interval_ns).filter_map(row).collect()
 }
 
 fn call_rows(calls: &[CallStats]) -> Vec<CallRow> {
@@ -411,6 +451,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
     };
     OwnRow {
         cpu_ns: snapshot.own.cpu_ns,
+        budget: snapshot.sampling.budget,
         rss_bytes: snapshot.own.rss_bytes,
         map_bytes: snapshot.maps.iter().map(|map| map.bytes).sum(),
         dropped: DroppedRow { threads: snapshot.lost.threads, latency: snapshot.lost.records },

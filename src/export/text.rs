@@ -267,4 +267,7 @@ fn footer(out: &mut String, report: &Report) {
     if worst == Some(Quality::LowerBound) {
         let _ = writeln!(out, "≥ marks lower bounds: a map was full.");
     }
+    for row in &report.sampling {
+        let _ = writeln!(out, "≈ To keep the budget, {}.", row.sentence);
+    }
 }

@@ -58,6 +58,11 @@ const RUN_QUEUE: usize = 1;
 const NETWORK: usize = 2;
 
 impl Sampling {
+    /// Nothing was left out.
+    pub fn is_all(&self) -> bool {
+        self.shares.iter().all(|share| share.is_all())
+    }
+
     /// Adds the interval that followed.
     pub fn append(&mut self, later: &Self) {
         for (mine, theirs) in self.shares.iter_mut().zip(later.shares) {
@@ -93,18 +98,17 @@ impl Sampling {
 
 fn sentence(insight: Insight, share: Share, interval_ns: u64) -> String {
     let what = insight.subject();
-    let many = if share.one_in > 1 {
+    let counted = if share.one_in > 1 {
         format!("1 in {} {what} is counted", share.one_in)
     } else {
         format!("{what} are counted")
     };
-    let mut text = many;
-    if share.unwatched_ns > 0 {
-        let part = 100.0 * (1.0 - share.unwatched_ns as f64 / interval_ns.max(1) as f64);
-        let window = units::duration(share.window_ns);
-        text += &format!(", {:.1} % of the time, in windows of {window}: longer ones are not seen", part.max(0.0));
+    if share.unwatched_ns == 0 {
+        return counted;
     }
-    text
+    let part = 100.0 * (1.0 - share.unwatched_ns as f64 / interval_ns.max(1) as f64);
+    let window = units::duration(share.window_ns);
+    format!("{counted}, {:.1} % of the time, in windows of {window}: longer ones are not seen", part.max(0.0))
 }
 
 /// One interval out of its parts, in their order. In each part an insight was either watched or not.
@@ -178,6 +182,7 @@ fn blank(part: &mut Snapshot, at: usize) {
 
 /// A window in an interval.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
 struct Window {
     watched_ns: u64,
     whole_ns: u64,
@@ -240,5 +245,121 @@ fn scale_waits(part: &mut Snapshot, window: Window) {
         process.time = process.time.times(factor);
         process.voluntary = times(process.voluntary, factor);
         process.preempted = times(process.preempted, factor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::histogram::{Histogram, Scale};
+    use crate::model::Ident;
+
+    const MS: u64 = 1_000_000;
+    /// `getppid`.
+    const CALL: u32 = 110;
+    const BUSY_PID: u32 = 7;
+    const IDLE_PID: u32 = 8;
+
+    fn latency(count: u64) -> LatencyStats {
+        let mut latency = LatencyStats::empty(Scale::Three);
+        latency.histogram = Histogram::new(Scale::Three);
+        // 100 ns.
+        latency.histogram.add(6, count);
+        latency.total_ns = 100 * count;
+        latency
+    }
+
+    fn process(pid: u32, count: u64, cpu_ns: u64) -> ProcessStats {
+        ProcessStats {
+            id: ProcessId { pid, birth: 1 },
+            parent: None,
+            ident: Arc::new(Ident::default()),
+            threads: 1,
+            exited: false,
+            calls: if count > 0 { vec![CallStats { nr: CALL, latency: latency(count) }] } else { Vec::new() },
+            runqueue: LatencyStats::empty(Scale::Two),
+            traffic: Traffic { tx_bytes: 10, ..Traffic::default() },
+            time: TimeSplit { user_ns: cpu_ns, ..TimeSplit::default() },
+            voluntary: 0,
+            preempted: 0,
+        }
+    }
+
+    /// A part in which the busy process was on a CPU all the time and made `calls`, and another made `few`.
+    fn part(length_ns: u64, share: Share, calls: u64, few: u64) -> Snapshot {
+        let sum = calls + few;
+        let shares = [share, Share::default(), Share::default()];
+        Snapshot {
+            interval_ns: length_ns,
+            calls: if sum > 0 { vec![CallStats { nr: CALL, latency: latency(sum) }] } else { Vec::new() },
+            processes: vec![process(BUSY_PID, calls, length_ns), process(IDLE_PID, few, 0)],
+            sampling: Sampling { budget: None, shares, call_overhead_ns: 150.0 },
+            ..Snapshot::default()
+        }
+    }
+
+    fn unwatched(length_ns: u64, calls: u64) -> Snapshot {
+        part(length_ns, Share { unwatched_ns: length_ns, ..Share::default() }, calls, 0)
+    }
+
+    fn count(snapshot: &Snapshot, pid: u32) -> u64 {
+        snapshot.process(pid).into_iter().flat_map(|p| &p.calls).map(|c| c.latency.count()).sum()
+    }
+
+    fn near(shown: u64, known: u64) -> bool {
+        shown.abs_diff(known) as f64 <= 0.01 * known as f64
+    }
+
+    /// A call takes 100 ns alone and 250 ns measured: ten million a second, but only 80,000 in a window of 20 ms.
+    fn interval() -> Vec<Snapshot> {
+        let window = Share { unwatched_ns: 0, window_ns: 20 * MS, one_in: 1 };
+        // What the programs counted between the sample and their end is in the last part.
+        vec![unwatched(480 * MS, 0), part(20 * MS, window, 80_000, 20), unwatched(500 * MS, 7_777)]
+    }
+
+    #[test]
+    fn a_busy_process_is_scaled_by_what_it_would_have_done_unmeasured() {
+        let whole = joined(interval()).unwrap();
+        let known = 80_000 + 980 * MS / 100;
+        assert!(near(count(&whole, BUSY_PID), known), "{} of {known}", count(&whole, BUSY_PID));
+        assert_eq!(whole.interval_ns, 1_000 * MS);
+    }
+
+    #[test]
+    fn one_that_hardly_runs_is_scaled_by_time_and_the_host_by_both() {
+        let whole = joined(interval()).unwrap();
+        assert!(near(count(&whole, IDLE_PID), 20 * 50), "{}", count(&whole, IDLE_PID));
+        let host: u64 = whole.calls.iter().map(|c| c.latency.count()).sum();
+        assert!(near(host, count(&whole, BUSY_PID) + count(&whole, IDLE_PID)), "{host}");
+    }
+
+    #[test]
+    fn what_was_watched_all_the_time_is_not_touched_and_quality_says_which_was_not() {
+        let whole = joined(interval()).unwrap();
+        assert_eq!(whole.traffic().tx_bytes, 3 * 20);
+        let lowered = whole.sampling.lower(Qualities::default());
+        assert_eq!((lowered.syscalls, lowered.time), (Quality::Sampled, Quality::Sampled));
+        assert_eq!((lowered.runqueue, lowered.network), (Quality::Exact, Quality::Exact));
+        let said: Vec<_> = whole.sampling.sentences(whole.interval_ns).collect();
+        assert_eq!(said.len(), 1);
+        assert!(said[0].1.contains("2.0 % of the time"), "{said:?}");
+    }
+
+    #[test]
+    fn cpu_time_is_divided_by_what_the_calls_took_and_stays_whole() {
+        let whole = joined(interval()).unwrap();
+        let time = whole.process(BUSY_PID).unwrap().time;
+        assert_eq!(time.on_cpu_ns(), 1_000 * MS);
+        assert!(time.kernel_ns > 900 * MS, "{time:?}");
+    }
+
+    #[test]
+    fn an_interval_of_one_part_is_that_part() {
+        let one = part(1_000 * MS, Share::default(), 5, 0);
+        let whole = joined(vec![one.clone()]).unwrap();
+        assert_eq!((count(&whole, BUSY_PID), whole.processes[0].time), (5, one.processes[0].time));
+        assert!(joined(Vec::new()).is_none());
     }
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::live::{Live, sampled_insight};
 use super::{Source as _, When};
 use crate::core::budget::{Governor, Plan, Price, Step};
+use crate::core::insight::Insight;
 use crate::core::units;
 use crate::kernel::loader::Loaded;
 use crate::model::{Sample, Snapshot, joined};
@@ -180,12 +181,18 @@ fn wait_for_end(pace: &mut dyn Pace) {
 }
 
 fn sentence(step: Step, governor: &Governor) -> String {
-    let budget = units::fine_percent(governor.budget());
+    let (budget, plan) = (units::fine_percent(governor.budget()), governor.plan());
+    let (Step::Less(insight) | Step::More(insight)) = step;
+    let at = Insight::SAMPLED.iter().position(|i| *i == insight).unwrap_or_default();
+    let what = insight.subject();
+    let now = match (plan.windows[at], plan.one_in[at]) {
+        (true, _) => format!("{what} are counted in windows"),
+        (false, 1) => format!("all {what} are counted"),
+        (false, one_in) => format!("1 in {one_in} {what} is counted"),
+    };
     match step {
-        Step::Less(insight) => {
-            format!("Above the budget of {budget} of CPU time: {} are sampled from now on.", insight.subject())
-        }
-        Step::More(insight) => format!("Within the budget of {budget}: more {} are counted again.", insight.subject()),
+        Step::Less(_) => format!("Above the budget of {budget} of CPU time: {now} from now on."),
+        Step::More(_) => format!("Within the budget of {budget} of CPU time: {now} from now on."),
     }
 }
 

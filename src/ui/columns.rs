@@ -403,7 +403,7 @@ fn bytes(bytes: u64, ctx: &Ctx<'_>, style: Style) -> Cell<'static> {
 }
 
 fn part(share: f64, ctx: &Ctx<'_>) -> Cell<'static> {
-    cell(units::percent(share), if share == 0.0 { ctx.theme.dim } else { ctx.theme.text })
+    measured(ctx, ctx.qualities.time, units::percent(share), share == 0.0)
 }
 
 /// A rate for a column whose title says `/s` already; whole ones are written whole.

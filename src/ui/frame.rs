@@ -172,11 +172,14 @@ fn self_use(app: &App, snapshot: &Snapshot, percent: fn(f64) -> String) -> (Piec
     let theme = &app.theme;
     let quality = snapshot.cost().quality;
     let cost = snapshot.cost().of_machine(snapshot.host.cpus);
-    let cost_style = if cost >= COST_WARN { theme.warn } else { theme.dim };
+    let budget = snapshot.sampling.budget;
+    let cost_style = if cost >= budget.unwrap_or(COST_WARN) { theme.warn } else { theme.dim };
+    let of = budget.map(|budget| format!(" of {}", units::percent(budget))).unwrap_or_default();
+    let text = format!("cost {}{of}", cpu_share(quality, Some(cost), percent));
     let lost = snapshot.lost_ever.threads + snapshot.lost_ever.records;
     let lost_style = if lost > 0 { theme.bad } else { theme.dim };
     (
-        piece(format!("cost {}", cpu_share(quality, Some(cost), percent)), cost_style, 2),
+        piece(text, cost_style, 2),
         piece(format!("lost {}", units::count(lost)), lost_style, if lost > 0 { 0 } else { 2 }),
     )
 }
@@ -199,6 +202,9 @@ fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
     let text = &app.tables.of(app.table()).text;
     if !text.is_empty() {
         right.push(Span::styled(format!("rows “{}”  ", units::printable(text)), theme.accent));
+    }
+    if app.history().latest().is_some_and(|tick| !tick.snapshot.sampling.is_all()) {
+        right.push(Span::styled("≈ sampled: 9 says what  ", theme.warn));
     }
     let filter = app.look.filter.to_string();
     right.push(Span::styled("filter ", theme.dim));

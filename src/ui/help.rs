@@ -89,7 +89,7 @@ fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
         Span::styled(format!("from {}", units::percent(COST_WARN)), theme.warn),
     ]));
     for text in [
-        "– not measured · 0 nothing · ≥ at least (events were lost) · ~ estimate",
+        "– not measured · 0 nothing · ≥ at least (events were lost) · ≈ sampled · ~ estimate",
         "† exited in this interval · [name] kernel thread · ⋯ waits by design",
         "quantiles are within ±4.4 %, of filtered views and processes within ±9.1 %",
     ] {

@@ -99,6 +99,13 @@ impl Running {
         }
     }
 
+    /// Waits until it says something with `text` in it.
+    pub fn wait_for(&mut self, text: &str) {
+        while !self.stderr.contains(text) {
+            self.next_line().unwrap_or_else(|| panic!("kscope ended and never said {text:?}: {}", self.stderr));
+        }
+    }
+
     /// Asks it to stop measuring, and waits until it has ended.
     pub fn stop(self) -> Output {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::INT)

@@ -7,6 +7,7 @@
 //! trials ignored, by name and with the reason. Bounds are those the interface states; none has a margin for luck.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod budget;
 mod dashboard;
 mod filters;
 mod kscope;
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
 fn trials() -> Vec<Trial> {
     let kernel = [syscalls::CASES, runqueue::CASES, network::CASES, time::CASES, process::CASES, filters::KERNEL_CASES];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
-    let own = own::CASES.iter().map(|case| trial(*case, &[privileges, btf, own::privileges]));
+    let own =
+        [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
     let screen = [dashboard::CASES, lifecycle::CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));

@@ -58,7 +58,7 @@ fn not_asked() {
 
 /// What the kernel itself shows of the descriptors of a process, by `prog_id` or `map_id`; one that is open twice is once
 /// in it.
-fn descriptors(pid: u32, id: &str, field: &str) -> BTreeMap<u64, u64> {
+pub fn descriptors(pid: u32, id: &str, field: &str) -> BTreeMap<u64, u64> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();

@@ -8,7 +8,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Sparkline, Widget};
 
-use super::stats::{Counting, MapUse, PERIOD_MS, WINDOW_MS};
+use super::stats::{Counting, MapUse};
 use crate::core::quality::Quality;
 use crate::core::units::{self, fine_percent};
 use crate::model::ProbeState;
@@ -195,8 +195,7 @@ fn programs(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         Counting::Waiting => ("runs are being counted for the first time".to_owned(), theme.dim),
         Counting::Denied(reason) => (reason.to_string(), theme.warn),
         Counting::Windows => {
-            let period = PERIOD_MS / 1_000;
-            (format!("~ as counted in the last window: {WINDOW_MS} ms in each {period} s"), theme.dim)
+            (format!("~ as counted in the last window of {}", units::duration(stats.over_ns)), theme.dim)
         }
         Counting::Always => ("every run is counted".to_owned(), theme.dim),
     };
@@ -237,7 +236,10 @@ fn sentences(ctx: &Ctx<'_>, room: u16) -> Vec<(Vec<String>, Style)> {
         Counting::Denied(reason) => Some(reason.to_string()),
         _ => None,
     };
-    let wrong = failed.chain(denied).map(|text| (text, theme.warn));
+    let snapshot = ctx.snapshot();
+    let sampled =
+        snapshot.sampling.sentences(snapshot.interval_ns).map(|(_, text)| format!("To keep the budget, {text}."));
+    let wrong = failed.chain(denied).chain(sampled).map(|text| (text, theme.warn));
     let known = LEFT_OUT.iter().map(|text| ((*text).to_owned(), theme.text));
     wrong.chain(known).map(|(text, style)| (wrap(&units::printable(&text), room), style)).collect()
 }
@@ -263,8 +265,8 @@ fn unseen(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, sentences: &[(Vec<String>
 const LEFT_OUT: [&str; 6] = [
     "The time of a run is measured by the kernel around the program. The dispatch of its hook comes on top, one reading of \
      the clock is within.",
-    "Counting makes each run dearer by two readings of the clock, for every BPF program of the host: so it is on for 50 ms \
-     in 5 s only, and what happens in between is an estimate.",
+    "Counting makes each run dearer by two readings of the clock, for every BPF program of the host: so it is on for 1 % of \
+     the time only, and what happens in between is an estimate.",
     "A miss is an event that came while the same program was at work on that CPU: no number contains it.",
     "kscope's own system calls are in no call and no distribution. Its CPU time and its bytes are.",
     "Network: bytes received by splice and by TCP zero-copy, and those of the kernel's own sockets.",

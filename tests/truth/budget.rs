@@ -1,0 +1,124 @@
+//! A budget: what the kernel says of the programs' run time, and what a storm of calls knows of itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aya::sys::{Stats, enable_stats};
+use serde_json::Value;
+
+use crate::Case;
+use crate::kscope::{Report, Running, call, number};
+use crate::own::descriptors;
+use crate::workload;
+
+pub const CASES: &[Case] = &[
+    ("budget::a_storm_of_calls_stays_within_it_and_is_still_counted", storm),
+    ("budget::within_it_everything_is_exact", within),
+];
+
+/// Calls between two additions to the counter.
+const BATCH: u64 = 1_000;
+
+/// Processes that make system calls on all CPUs as fast as they can, until this is gone.
+struct Storm {
+    counters: &'static [AtomicU64],
+    children: Vec<libc::pid_t>,
+}
+
+impl Storm {
+    fn begin() -> Self {
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        // A cache line for each.
+        let words = cpus * 8;
+        // SAFETY: a new mapping, of whole words, that is never unmapped.
+        let counters = unsafe {
+            let memory = libc::mmap(
+                std::ptr::null_mut(),
+                words * size_of::<AtomicU64>(),
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            assert_ne!(memory, libc::MAP_FAILED);
+            std::slice::from_raw_parts(memory.cast::<AtomicU64>(), words)
+        };
+        // SAFETY: the child makes system calls and adds to memory, nothing else; it ends with its parent.
+        let child = |at: usize| unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                loop {
+                    workload::call(libc::SYS_getppid, BATCH);
+                    counters[at * 8].fetch_add(BATCH, Ordering::Relaxed);
+                }
+            }
+            pid
+        };
+        Self { counters, children: (0..cpus).map(child).collect() }
+    }
+
+    /// Calls made so far, to some thousands.
+    fn calls(&self) -> u64 {
+        self.counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        for child in &self.children {
+            // SAFETY: a child of ours that was not waited for yet.
+            unsafe {
+                libc::kill(*child, libc::SIGKILL);
+                libc::waitpid(*child, std::ptr::null_mut(), 0);
+            }
+        }
+    }
+}
+
+/// The share of the machine's CPU time that programs take in the next seconds, as the kernel counts it.
+fn run_time_share(pid: u32, time: Duration) -> f64 {
+    let _on = enable_stats(Stats::RunTime).expect("run statistics");
+    let sum = || descriptors(pid, "prog_id", "run_time_ns").values().sum::<u64>();
+    let (before, begin) = (sum(), std::time::Instant::now());
+    std::thread::sleep(time);
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    (sum() - before) as f64 / (begin.elapsed().as_nanos() as f64 * cpus as f64)
+}
+
+fn storm() {
+    let storm = Storm::begin();
+    let mut running = Running::start(&["report", "--budget", "1%", "--for", "80s", "--format", "json"]);
+    running.wait_until_measuring();
+    let begin = storm.calls();
+    running.wait_for("system calls are counted in windows");
+    // Up to here every call was counted, or by chance one in some.
+    let sampled = storm.calls();
+    let share = run_time_share(running.pid(), Duration::from_secs(15));
+    let end = storm.calls();
+    drop(storm);
+    running.wait_for("all system calls are counted");
+    let report = Report::parse(&running.stop(), Value::Null).json;
+
+    assert!(share <= 0.015, "programs ran for {:.2} % of the CPU time", share * 100.0);
+    assert_eq!(report["quality"]["syscalls"], "sampled");
+    assert_eq!((&report["quality"]["runqueue"], &report["quality"]["network"]), (&"exact".into(), &"exact".into()));
+    let row = &report["sampling"][0];
+    assert!(row["of"] == "system calls" && number(&row["one_in"]) > 1, "{row}");
+    assert!(row["watched"].as_f64().is_some_and(|watched| watched > 0.0 && watched < 0.9), "{row}");
+    let seen = number(&call(&report, "getppid").expect("getppid")["count"]).saturating_sub(sampled - begin);
+    let known = end - sampled;
+    let off = seen as f64 / known as f64 - 1.0;
+    assert!(off.abs() <= 0.1, "{seen} of {known} sampled calls: off by {:.1} %", off * 100.0);
+}
+
+fn within() {
+    let mut running = Running::start(&["report", "--budget", "50%", "--for", "3s", "--format", "json"]);
+    running.wait_until_measuring();
+    workload::call(libc::SYS_getppid, 100_000);
+    let report = Report::parse(&running.finish(), Value::Null);
+    let own = report.process(std::process::id().into());
+    assert_eq!(own.count("getppid"), 100_000);
+    assert!(report.json["quality"]["syscalls"] == "exact" && report.json["sampling"].is_null());
+    assert_eq!(report.json["self"]["budget"], 0.5);
+}
