@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kscope::core::filter::Filter;
 use kscope::core::quality::Quality;
-use kscope::model::{Lost, Snapshot};
+use kscope::model::{Lost, Sampling, Share, Snapshot};
 use kscope::probes::own::stats::Counting;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::theme::Theme;
@@ -288,6 +288,25 @@ fn losses_are_marked_where_they_matter() {
     app.on_snapshot(Arc::new(snapshot));
     let shown = screen(&mut app, (120, 36));
     assert!(shown.contains("lost 12") && shown.contains('≥') && shown.contains("Network bytes are not"), "{shown}");
+}
+
+#[test]
+fn sampled_numbers_say_so_and_self_says_what_was_left_out() {
+    let mut snapshot = common::counted(50, Counting::Windows);
+    let calls =
+        Share { one_in: 64, unwatched_ns: snapshot.interval_ns / 50 * 49, window_ns: snapshot.interval_ns / 50 };
+    snapshot.sampling =
+        Sampling { budget: Some(0.01), shares: [calls, Share::default(), Share::default()], call_overhead_ns: 150.0 };
+    snapshot.qualities = snapshot.sampling.lower(snapshot.qualities);
+    let mut app = App::new(settings(View::Overview));
+    app.on_snapshot(Arc::new(snapshot));
+    let shown = screen(&mut app, (120, 36));
+    assert!(shown.contains("≈ sampled") && shown.contains("% of 1.0 %"), "{shown}");
+    assert!(after(&mut app, "2").contains("≈"));
+    let own = after(&mut app, "9");
+    assert!(own.contains("1 in 64 system calls is counted, 2.0 % of the time"), "{own}");
+    assert_eq!(app.on_key(KeyEvent::from(KeyCode::Char('b'))), Some(Effect::SetBudget(Some(0.005))));
+    insta::assert_snapshot!("sampled", own);
 }
 
 #[test]

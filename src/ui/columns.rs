@@ -104,7 +104,7 @@ const ON_CPU: Column<ProcessRow> = Column::number(
     7,
     1,
     |r| Key::Number(Some(r.time.on_cpu_ns() as f64)),
-    |r, c| measured(c, c.qualities.time, units::percent(c.per_s(r.time.on_cpu_ns()) / 1e9), r.time.on_cpu_ns() == 0),
+    |r, c| measured(c, on_cpu_quality(c), units::percent(c.per_s(r.time.on_cpu_ns()) / 1e9), r.time.on_cpu_ns() == 0),
 );
 
 /// Overview: who is behind it all.
@@ -366,6 +366,14 @@ fn measured(ctx: &Ctx<'_>, quality: Quality, text: String, nothing: bool) -> Cel
     }
 }
 
+/// When calls are sampled, only the division into user and kernel is.
+fn on_cpu_quality(ctx: &Ctx<'_>) -> Quality {
+    match ctx.qualities.time {
+        Quality::Sampled => ctx.qualities.runqueue,
+        other => other,
+    }
+}
+
 fn call_rate(digest: &Digest, ctx: &Ctx<'_>) -> Cell<'static> {
     measured(ctx, ctx.qualities.syscalls, plain_rate(ctx.per_s(digest.count)), digest.count == 0)
 }
@@ -403,7 +411,7 @@ fn bytes(bytes: u64, ctx: &Ctx<'_>, style: Style) -> Cell<'static> {
 }
 
 fn part(share: f64, ctx: &Ctx<'_>) -> Cell<'static> {
-    measured(ctx, ctx.qualities.time, units::percent(share), share == 0.0)
+    cell(units::percent(share), if share == 0.0 { ctx.theme.dim } else { ctx.theme.text })
 }
 
 /// A rate for a column whose title says `/s` already; whole ones are written whole.
