@@ -1,5 +1,6 @@
 //! A budget: what the kernel says of the programs' run time, and what a storm of calls knows of itself.
 
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::workload;
 
 pub const CASES: &[Case] = &[
     ("budget::a_storm_of_calls_stays_within_it_and_is_still_counted", storm),
+    ("budget::a_storm_of_switches_is_still_counted", switches),
     ("budget::within_it_everything_is_exact", within),
 ];
 
@@ -66,13 +68,67 @@ impl Storm {
 
 impl Drop for Storm {
     fn drop(&mut self) {
-        for child in &self.children {
-            // SAFETY: a child of ours that was not waited for yet.
-            unsafe {
-                libc::kill(*child, libc::SIGKILL);
-                libc::waitpid(*child, std::ptr::null_mut(), 0);
-            }
+        end(&self.children);
+    }
+}
+
+fn end(children: &[libc::pid_t]) {
+    for child in children {
+        // SAFETY: a child of ours that was not waited for yet.
+        unsafe {
+            libc::kill(*child, libc::SIGKILL);
+            libc::waitpid(*child, std::ptr::null_mut(), 0);
         }
+    }
+}
+
+/// Pairs of processes that hand a byte to and fro, one for each CPU, until this is gone.
+struct PingPong(Vec<libc::pid_t>);
+
+impl PingPong {
+    fn begin() -> Self {
+        let pairs = std::thread::available_parallelism().unwrap().get();
+        let pair = |_| {
+            let (one, other) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+            [Self::player(&one.0, &other.1, true), Self::player(&other.0, &one.1, false)]
+        };
+        Self((0..pairs).flat_map(pair).collect())
+    }
+
+    fn player(from: &std::io::PipeReader, to: &std::io::PipeWriter, begins: bool) -> libc::pid_t {
+        let mut byte = 0_u8;
+        // SAFETY: the child reads and writes a byte of its own stack through open pipes, nothing else; it ends with its
+        // parent.
+        unsafe {
+            let pid = libc::fork();
+            if pid == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if begins {
+                    libc::write(to.as_raw_fd(), (&raw const byte).cast(), 1);
+                }
+                loop {
+                    libc::read(from.as_raw_fd(), (&raw mut byte).cast(), 1);
+                    libc::write(to.as_raw_fd(), (&raw const byte).cast(), 1);
+                }
+            }
+            pid
+        }
+    }
+
+    /// Time on CPUs in ns, and how often they were put on one.
+    fn schedstat(&self) -> (u64, u64) {
+        let one = |pid: &libc::pid_t| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+            let fields: Vec<u64> = text.split_whitespace().map(|field| field.parse().unwrap()).collect();
+            (fields[0], fields[2])
+        };
+        self.0.iter().map(one).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+}
+
+impl Drop for PingPong {
+    fn drop(&mut self) {
+        end(&self.0);
     }
 }
 
@@ -110,6 +166,32 @@ fn storm() {
     let known = end - sampled;
     let off = seen as f64 / known as f64 - 1.0;
     assert!(off.abs() <= 0.1, "{seen} of {known} sampled calls: off by {:.1} %", off * 100.0);
+}
+
+fn switches() {
+    let players = PingPong::begin();
+    // All insights are too dear for it, the scheduler's programs as well.
+    let mut running = Running::start(&["report", "--budget", "0.2%", "--for", "80s", "--format", "json"]);
+    running.wait_until_measuring();
+    let begin = players.schedstat();
+    running.wait_for("waits for a CPU are counted in windows");
+    let sampled = players.schedstat();
+    std::thread::sleep(Duration::from_secs(15));
+    let end = players.schedstat();
+    let report = Report::parse(&running.stop(), Value::Null);
+    let rows: Vec<_> = players.0.iter().map(|pid| report.process(pid.unsigned_abs().into()).0).collect();
+    drop(players);
+
+    assert_eq!(
+        (&report.json["quality"]["runqueue"], &report.json["quality"]["time"]),
+        (&"sampled".into(), &"sampled".into())
+    );
+    let sum = |get: &dyn Fn(&Value) -> u64| rows.iter().map(|row| get(row)).sum::<u64>();
+    let waits = sum(&|row| number(&row["runqueue"]["count"])).saturating_sub(sampled.1 - begin.1);
+    let on_cpu = sum(&|row| number(&row["time"]["user_ns"]) + number(&row["time"]["kernel_ns"]));
+    let off = |seen: u64, known: u64| seen as f64 / known as f64 - 1.0;
+    let (waits, on_cpu) = (off(waits, end.1 - sampled.1), off(on_cpu - (sampled.0 - begin.0), end.0 - sampled.0));
+    assert!(waits.abs() <= 0.1 && on_cpu.abs() <= 0.1, "off by {:.1} % and {:.1} %", waits * 100.0, on_cpu * 100.0);
 }
 
 fn within() {
