@@ -67,6 +67,10 @@ pub struct FilterArgs {
     /// Only these process ids, separated by commas
     #[arg(long, value_name = "PID,PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["comm", "cgroup"])]
     pub pid: Vec<u32>,
+    /// Measure nothing but the processes of --pid, 16 at most. Others then cost next to nothing; what is said of the host is
+    /// said of these processes. Their children are not followed
+    #[arg(long, requires = "pid")]
+    pub only: bool,
     /// Only processes whose name matches, such as 'nginx*'
     #[arg(long, value_name = "GLOB", conflicts_with = "cgroup")]
     pub comm: Option<String>,

@@ -23,6 +23,7 @@ use cli::{Cli, Command, FilterArgs};
 use failure::BadInput;
 use kscope::core::filter::Filter;
 use kscope::kernel::advice::LoadError;
+use kscope_layout::MAX_ONLY;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -52,8 +53,20 @@ fn start(cli: &Cli) -> Result<()> {
     log_to(cli.dashboard.log.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     match &cli.command {
-        Some(Command::Report(args)) => runtime.block_on(report::run(args, &filter(&args.filter))),
-        None => runtime.block_on(run::run(&cli.dashboard, filter(&cli.dashboard.filter))),
+        Some(Command::Report(args)) => {
+            let only = only(&args.filter)?;
+            if !only.is_empty() && !args.command.is_empty() {
+                return Err(BadInput(
+                    "--only measures the processes of --pid, so a command would not be measured".into(),
+                )
+                .into());
+            }
+            runtime.block_on(report::run(args, &filter(&args.filter), &only))
+        }
+        None => {
+            let only = only(&cli.dashboard.filter)?;
+            runtime.block_on(run::run(&cli.dashboard, filter(&cli.dashboard.filter), only))
+        }
     }
 }
 
@@ -64,6 +77,18 @@ fn log_to(path: Option<&Path>) -> Result<()> {
     let filter = EnvFilter::try_from_env("KSCOPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(Mutex::new(file)).init();
     Ok(())
+}
+
+/// The processes that alone are to be measured; none for all.
+fn only(args: &FilterArgs) -> Result<Vec<u32>> {
+    if !args.only {
+        return Ok(Vec::new());
+    }
+    let Filter { pids, .. } = filter(args);
+    if pids.len() > MAX_ONLY {
+        return Err(BadInput(format!("--only takes at most {MAX_ONLY} processes, and {} are given", pids.len())).into());
+    }
+    Ok(pids)
 }
 
 fn filter(args: &FilterArgs) -> Filter {

@@ -36,13 +36,14 @@ const STEP_SAMPLED: Duration = Duration::from_secs(1);
 const QUEUE: usize = 4;
 
 /// Runs the command.
-pub async fn run(args: &ReportArgs, filter: &Filter) -> Result<()> {
+pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()> {
     let runs = if args.cost { When::Always } else { When::Never };
     let budget = args.budget.and_then(|budget| budget.0);
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(1);
     let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
-    sampler::start(Start { first: length, interval: length, runs, budget }, messages, asked)?;
+    let begin = Start { only: only.to_vec(), first: length, interval: length, runs, budget };
+    sampler::start(begin, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
     let mut child = start(&args.command)?;

@@ -30,7 +30,7 @@ const FIRST: Duration = Duration::from_millis(200);
 const QUEUE: usize = 2;
 
 /// Runs the dashboard until the user quits.
-pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
+pub async fn run(args: &Dashboard, filter: Filter, only: Vec<u32>) -> Result<()> {
     let config = config::read(args.config.as_deref())?;
     let (settings, notes) = settings(args, config, filter)?;
     loader::check()?;
@@ -42,7 +42,7 @@ pub async fn run(args: &Dashboard, filter: Filter) -> Result<()> {
     let mut screen = Screen::take()?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(QUEUE);
-    sampler::start(Start { first: interval.min(FIRST), interval, runs: When::Windows, budget }, messages, asked)?;
+    sampler::start(Start { only, first: interval.min(FIRST), interval, runs: When::Windows, budget }, messages, asked)?;
     let mut events = EventStream::new();
     let mut signals = Signals::new()?;
     let mut dirty = true;

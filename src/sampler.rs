@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 
 use crate::terminal::SAMPLER;
 use kscope::kernel::loader;
+use kscope::kernel::programs::Insight;
 use kscope::model::Snapshot;
 use kscope::source::{Intervals, Pace, When};
 
@@ -41,8 +42,10 @@ pub enum Request {
 }
 
 /// What it begins with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Start {
+    /// Measure these processes only, or all if there is none.
+    pub only: Vec<u32>,
     /// Length of the first interval, if it is another.
     pub first: Duration,
     /// Length of an interval.
@@ -56,7 +59,7 @@ pub struct Start {
 /// Starts the sampler. It ends when either channel is closed.
 pub fn start(start: Start, messages: Sender<Message>, requests: Receiver<Request>) -> Result<()> {
     let run = move || {
-        if let Err(error) = sample(start, &messages, requests) {
+        if let Err(error) = sample(&start, &messages, requests) {
             let _ = messages.blocking_send(Message::Failed(error));
         }
     };
@@ -64,9 +67,10 @@ pub fn start(start: Start, messages: Sender<Message>, requests: Receiver<Request
     Ok(())
 }
 
-fn sample(start: Start, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+    let kernel = loader::load_with(&Insight::ALL, &start.only)?;
     let mut intervals =
-        Intervals::start(loader::load()?, start.runs, start.budget).context("the first sample cannot be read")?;
+        Intervals::start(kernel, start.runs, start.budget).context("the first sample cannot be read")?;
     let mut clock = Clock::new(start, requests);
     let send = |message| messages.blocking_send(message).is_ok();
     let mut listened = send(Message::Begun);
@@ -105,7 +109,7 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(start: Start, requests: Receiver<Request>) -> Self {
+    fn new(start: &Start, requests: Receiver<Request>) -> Self {
         let begin = Instant::now();
         Self {
             requests,

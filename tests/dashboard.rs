@@ -97,9 +97,9 @@ fn callers_of_a_call_and_help_and_prompts() {
     insta::assert_snapshot!("callers", after(&mut app, "2 Down Enter"));
     insta::assert_snapshot!("help", after(&mut app, "?"));
     press(&mut app, "End");
-    assert!(screen(&mut app, (40, 12)).contains("±9.1 %"), "the last line");
+    assert!(screen(&mut app, (40, 12)).contains("±4.4 %"), "the last line");
     press(&mut app, "Up Up Up");
-    assert!(!screen(&mut app, (40, 12)).contains("±9.1 %"), "three lines up from the end");
+    assert!(!screen(&mut app, (40, 12)).contains("±4.4 %"), "three lines up from the end");
     press(&mut app, "Esc p 88x Enter");
     insta::assert_snapshot!("prompt-80x24", screen(&mut app, (80, 24)));
 }
@@ -143,8 +143,19 @@ fn a_filter_applies_to_every_view() {
     }
     let calls = after(&mut app, "2");
     assert!(calls.contains("pread64") && !calls.contains("sendfile"), "{calls}");
-    assert!(calls.contains("±9.1 %"), "a filtered view has the coarser bound: {calls}");
+    assert!(calls.contains("±4.4 %"), "a filtered view has the same bound: {calls}");
     assert!(after(&mut app, "p Backspace Backspace Backspace Backspace Backspace Enter").contains("filter pid 1402 "));
+}
+
+#[test]
+fn what_alone_is_measured_is_said_on_every_view() {
+    for (only, text) in [(vec![1402, 2213], "only 1402,2213  filter"), (vec![1, 2, 3, 4], "only 4 pids  filter")] {
+        let mut app = App::new(settings(View::Overview));
+        app.on_snapshot(Arc::new(Snapshot { only: only.into(), ..common::snapshot(50) }));
+        for view in ["1", "2", "3", "4", "9"] {
+            assert!(after(&mut app, view).contains(text));
+        }
+    }
 }
 
 #[test]

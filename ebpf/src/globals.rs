@@ -5,7 +5,7 @@
 
 use core::ptr::read_volatile;
 
-use kscope_layout::ABSENT;
+use kscope_layout::{ABSENT, MAX_ONLY};
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
@@ -46,6 +46,32 @@ globals! {
     SIGRETURN_CALL = ABSENT;
     /// Process id of kscope, whose system calls are not recorded.
     SELF_TGID = 0;
+}
+
+/// Ids of the processes that alone are measured, then zeros; all zeros when everybody is.
+#[unsafe(no_mangle)]
+pub static ONLY: [u32; MAX_ONLY] = [0; MAX_ONLY];
+
+/// Is not everybody measured? Where everybody is, the verifier removes what depends on it.
+#[inline(always)]
+pub fn is_narrowed() -> bool {
+    get(&ONLY[0]) != 0
+}
+
+/// Is this process measured?
+#[inline(always)]
+pub fn is_measured(tgid: u32) -> bool {
+    if !is_narrowed() {
+        return true;
+    }
+    for only in &ONLY {
+        match get(only) {
+            0 => return false,
+            pid if pid == tgid => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The value of a global. Volatile, or the compiler would fold the value it was compiled with.

@@ -5,8 +5,8 @@
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap};
-use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
+use aya_ebpf::maps::{Array, HashMap, Stack};
+use kscope_layout::{Buckets, CALL_ROWS, Control, Head, RecordKey, Row, Thread, ThreadKey, lost};
 
 use crate::latency::add_atomic;
 
@@ -18,15 +18,23 @@ pub static THREADS: Array<Thread> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static THREADS_MORE: HashMap<ThreadKey, Thread> = HashMap::with_max_entries(1, 0);
 
-/// Latencies by process and what is measured.
+/// Slots of the records, by process and what is measured.
 #[map]
-pub static RECORDS: HashMap<RecordKey, Record> = HashMap::with_max_entries(1, 0);
+pub static INDEX: HashMap<RecordKey, u32> = HashMap::with_max_entries(1, 0);
 
-/// One record of zeros: too large for the BPF stack, so new records are copied from here.
+/// Heads of the records, by slot.
 #[map]
-pub static ZERO: Array<Record> = Array::with_max_entries(1, 0);
+pub static HEADS: Array<Head> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The system-call table of the host: `CALL_ROWS` rows a shard.
+/// Buckets of the records, by slot.
+#[map]
+pub static BUCKETS: Array<Buckets> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Slots that no record has: all zeros, and in no cache. User space fills it.
+#[map]
+pub static FREE: Stack<u32> = Stack::with_max_entries(1, 0);
+
+/// Calls whose record could not be had: `CALL_ROWS` rows a shard.
 #[map]
 pub static CALLS: Array<Row> = Array::with_max_entries(CALL_ROWS, BPF_F_MMAPABLE);
 

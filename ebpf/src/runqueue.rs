@@ -10,7 +10,7 @@ use kscope_layout::bucket::scale3;
 use kscope_layout::{DEAD, RUN_QUEUE, RecordKey, Thread, state};
 
 use crate::globals::{self, get};
-use crate::latency::{add_record, add_row, record};
+use crate::latency::{Place, record};
 use crate::maps::{CPUS, epoch, states_since_ns, waits_one_in, weight};
 use crate::task::{Task, blocked_state, is_dead};
 use crate::thread::{self, Entry, elapsed, ran, settle};
@@ -19,6 +19,9 @@ use crate::thread::{self, Entry, elapsed, ran, settle};
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = (Task::new(ctx.arg(1)), Task::new(ctx.arg(2)));
+    if !thread::is_measured(prev) && !thread::is_measured(next) {
+        return 0;
+    }
     // Since 5.18 the state is an argument, because the field may already have been changed by a wake-up.
     let prev_state = if get(&globals::SWITCH_ARGS) > 3 { ctx.arg::<u32>(3) } else { prev.state() };
     let may_go_on = ctx.arg::<u8>(0) != 0 || prev_state == 0;
@@ -134,15 +137,18 @@ fn switch_to(entry: Entry, now: u64, exec_ns: u64) {
     }
 }
 
-#[inline(always)]
-fn record_wait(t: &Thread, cpu: u32, ns: u64) {
+/// Out of line: one copy of it serves both ends of a switch.
+#[inline(never)]
+fn record_wait(t: &mut Thread, cpu: u32, ns: u64) {
     let Some(weight) = weight(waits_one_in()) else { return };
     let (index, epoch) = (scale3(ns), epoch());
     if let Some(row) = CPUS.get_ptr_mut(cpu) {
-        add_row(row, index, ns, weight, epoch);
+        // In `sched_switch` interrupts are off, and nobody but this CPU writes its row.
+        Place::in_row(row).add_alone(index, ns, weight, epoch);
     }
-    if let Some(to) = record(&RecordKey::new(t.tgid, t.process_start_ns, RUN_QUEUE)) {
-        add_record(to, index, ns, weight, epoch);
+    let key = RecordKey::new(t.tgid, t.process_start_ns, RUN_QUEUE);
+    if let Some(place) = record(&mut t.queue_record, key, RUN_QUEUE) {
+        place.add(index, ns, weight, epoch);
     }
 }
 

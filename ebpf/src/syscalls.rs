@@ -7,10 +7,10 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::bucket::scale3;
-use kscope_layout::{CALL_ROWS, COMPAT_CALL, NO_CALL, OTHER_CALL, Record, RecordKey, Row, Thread, state};
+use kscope_layout::{CALL_ROWS, COMPAT_CALL, NO_CALL, OTHER_CALL, RecordKey, Thread, cache_cell, state};
 
 use crate::globals::{self, get};
-use crate::latency::{add_atomic, add_atomic32, add_record, add_row, record};
+use crate::latency::{Place, add_atomic, add_atomic32, record};
 use crate::maps::{CALLS, calls_one_in, calls_since_ns, epoch, weight};
 use crate::task::Task;
 use crate::thread::{self, ran, settle};
@@ -56,23 +56,16 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    // One that was entered before may be another call: the return of that one was perhaps not seen.
-    let whole = t.call_since_ns >= calls_since_ns();
-    let call = Call {
-        ns: now.saturating_sub(t.call_since_ns),
-        blocked_ns: t.blocked_ns - t.call_blocked_ns,
-        runnable_ns: t.runnable_ns - t.call_runnable_ns,
-        result: if row == get(&globals::SIGRETURN_CALL) { 0 } else { ctx.arg::<i64>(1) },
-        weight: t.call_weight,
-    };
     settle(entry, now);
     entry.write(|t| {
         runs(t);
         ran(t, now);
         t.call = NO_CALL;
     });
-    if whole && t.tgid != get(&globals::SELF_TGID) {
-        call.record(row, &RecordKey::new(t.tgid, t.process_start_ns, row));
+    // One that was entered before may be another call: the return of that one was perhaps not seen.
+    if t.call_since_ns >= calls_since_ns() && t.tgid != get(&globals::SELF_TGID) {
+        let result = if row == get(&globals::SIGRETURN_CALL) { 0 } else { ctx.arg::<i64>(1) };
+        record_call(t, row, now, result);
     }
     0
 }
@@ -98,55 +91,39 @@ fn row_of(task: Task, nr: u64) -> u32 {
     }
 }
 
-/// A call that returned.
-struct Call {
-    ns: u64,
-    blocked_ns: u64,
-    runnable_ns: u64,
-    result: i64,
-    weight: u32,
+/// Records a call that returned. Only the record of the process is written: user space adds up what all records hold. One
+/// without a record is counted in a row of the host, so that the host's calls stay exact.
+#[inline(always)]
+fn record_call(t: &mut Thread, row: u32, now: u64, result: i64) {
+    let key = RecordKey::new(t.tgid, t.process_start_ns, row);
+    let place = record(&mut t.records[cache_cell(row)], key, row);
+    let Some(to) = place.or_else(|| CALLS.get_ptr_mut(row_of_host(row)).map(Place::in_row)) else { return };
+    let weight = t.call_weight;
+    // SAFETY: `sums` is in a map value. Most calls neither fail nor leave the CPU: those additions are worth their branch.
+    unsafe {
+        if RESTART.contains(&result) {
+            add_atomic32(&raw mut (*to.sums).interrupted, weight);
+            return;
+        }
+        if result < 0 && result >= FIRST_ERROR {
+            add_atomic32(&raw mut (*to.sums).errors, weight);
+        }
+        let (blocked_ns, runnable_ns) = (t.blocked_ns - t.call_blocked_ns, t.runnable_ns - t.call_runnable_ns);
+        if blocked_ns != 0 {
+            add_atomic(&raw mut (*to.sums).blocked_ns, blocked_ns * u64::from(weight));
+        }
+        if runnable_ns != 0 {
+            add_atomic(&raw mut (*to.sums).runnable_ns, runnable_ns * u64::from(weight));
+        }
+    }
+    let ns = now.saturating_sub(t.call_since_ns);
+    to.add(scale3(ns), ns, weight, epoch());
 }
 
-impl Call {
-    #[inline(always)]
-    fn record(&self, row: u32, key: &RecordKey) {
-        let (index, epoch) = (scale3(self.ns), epoch());
-        // SAFETY: no preconditions.
-        let shard = unsafe { bpf_get_smp_processor_id() } & get(&globals::SHARD_MASK);
-        if let Some(to) = CALLS.get_ptr_mut(shard * CALL_ROWS + row) {
-            self.add_to::<{ kscope_layout::bucket::SCALE3_LEN }>(to, |to: *mut Row| {
-                add_row(to, index, self.ns, self.weight, epoch);
-            });
-        }
-        if let Some(to) = record(key) {
-            self.add_to::<{ kscope_layout::bucket::SCALE2_LEN }>(to, |to: *mut Record| {
-                add_record(to, index, self.ns, self.weight, epoch);
-            });
-        }
-    }
-
-    #[inline(always)]
-    fn add_to<const N: usize>(
-        &self,
-        to: *mut kscope_layout::Latency<N>,
-        add_sample: impl FnOnce(*mut kscope_layout::Latency<N>),
-    ) {
-        // SAFETY: `to` is a map value. Most calls neither fail nor leave the CPU: those additions are worth their branch.
-        unsafe {
-            if RESTART.contains(&self.result) {
-                add_atomic32(&raw mut (*to).interrupted, self.weight);
-                return;
-            }
-            if self.result < 0 && self.result >= FIRST_ERROR {
-                add_atomic32(&raw mut (*to).errors, self.weight);
-            }
-            if self.blocked_ns != 0 {
-                add_atomic(&raw mut (*to).blocked_ns, self.blocked_ns * u64::from(self.weight));
-            }
-            if self.runnable_ns != 0 {
-                add_atomic(&raw mut (*to).runnable_ns, self.runnable_ns * u64::from(self.weight));
-            }
-        }
-        add_sample(to);
-    }
+/// The place of a row in the table of calls without a record.
+#[inline(never)]
+fn row_of_host(row: u32) -> u32 {
+    // SAFETY: no preconditions.
+    let shard = unsafe { bpf_get_smp_processor_id() } & get(&globals::SHARD_MASK);
+    shard * CALL_ROWS + row
 }

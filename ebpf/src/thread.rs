@@ -7,10 +7,11 @@
 //! wakes it or switches to it, which the run-queue lock orders after the switch away.
 
 use core::arch::asm;
+use core::ptr;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
-use kscope_layout::{NO_CALL, Thread, ThreadKey, flags, lost, state};
+use kscope_layout::{CACHE_CELLS, NO_CALL, Thread, ThreadKey, flags, lost, state};
 
 use crate::globals::{self, get};
 use crate::latency::add_atomic32;
@@ -47,17 +48,37 @@ impl Entry {
     }
 }
 
-/// The entry of the thread this runs in. `None`, and counted as lost, when there is no room for one.
+/// The entry of the thread this runs in. `None` if its process is not measured, and, counted as lost, when there is no room
+/// for one.
 #[inline(always)]
 pub fn current() -> Option<Entry> {
-    let tid = bpf_get_current_pid_tgid() as u32;
-    in_slot(tid).or_else(|| find_or_make(Task::current(), tid))
+    let both = bpf_get_current_pid_tgid();
+    let tid = both as u32;
+    if !globals::is_measured((both >> 32) as u32) {
+        return None;
+    }
+    in_slot(tid).or_else(|| elsewhere(Task::current(), tid))
 }
 
-/// The entry of `task`, whose thread id the caller has at hand.
+/// The same for `task`, whose thread id the caller has at hand.
 #[inline(always)]
 pub fn of(task: Task, tid: u32) -> Option<Entry> {
-    in_slot(tid).or_else(|| find_or_make(task, tid))
+    if !is_measured(task) {
+        return None;
+    }
+    in_slot(tid).or_else(|| elsewhere(task, tid))
+}
+
+/// Is the process of this thread measured?
+#[inline(always)]
+pub fn is_measured(task: Task) -> bool {
+    !globals::is_narrowed() || globals::is_measured(task.tgid())
+}
+
+#[inline(always)]
+fn elsewhere(task: Task, tid: u32) -> Option<Entry> {
+    let found = find_or_make(task, tid);
+    (!found.is_null()).then_some(Entry(found))
 }
 
 /// The entry in the thread's own slot, if it is its own.
@@ -68,30 +89,30 @@ fn in_slot(tid: u32) -> Option<Entry> {
     (unsafe { (&raw const (*slot).tid).read_volatile() } == tid).then_some(Entry(slot))
 }
 
-#[inline(always)]
-fn find_or_make(task: Task, tid: u32) -> Option<Entry> {
+/// Everything that is rare. Out of line, and null for "none": a program's function returns one register.
+#[inline(never)]
+fn find_or_make(task: Task, tid: u32) -> *mut Thread {
     let key = ThreadKey { start_ns: task.start_ns(), tid, pad: 0 };
     if let Some(found) = THREADS_MORE.get_ptr_mut(&key) {
-        return Some(Entry(found));
+        return found;
     }
     if let Some(slot) = claim(tid) {
-        let entry = Entry(slot);
         begin(slot, task);
         barrier();
         // The tag last: until it is there, nobody takes the slot for this thread's.
         // SAFETY: a field of a map value.
         unsafe { (&raw mut (*slot).tid).write_volatile(tid) };
-        return Some(entry);
+        return slot;
     }
     let _ = THREADS_MORE.insert(&key, &EMPTY, u64::from(BPF_NOEXIST));
     let Some(made) = THREADS_MORE.get_ptr_mut(&key) else {
         lose(lost::THREADS);
-        return None;
+        return ptr::null_mut();
     };
     begin(made, task);
     // SAFETY: a field of a map value.
     unsafe { (&raw mut (*made).tid).write_volatile(tid) };
-    Some(Entry(made))
+    made
 }
 
 /// Keeps the compiler from moving memory accesses across.
@@ -146,8 +167,6 @@ static EMPTY: Thread = Thread {
     call_since_ns: 0,
     call_blocked_ns: 0,
     call_runnable_ns: 0,
-    call_weight: 1,
-    pad: 0,
     tx_bytes: 0,
     rx_bytes: 0,
     tx_calls: 0,
@@ -155,6 +174,9 @@ static EMPTY: Thread = Thread {
     preempted: 0,
     waits: 0,
     comm: [0; 16],
+    records: [0; CACHE_CELLS],
+    queue_record: 0,
+    call_weight: 1,
 };
 
 /// Fills in a new entry, all but the tag. User space has zeroed a slot when it freed it.

@@ -6,14 +6,12 @@
 //! Invariant: `buckets` is sorted by index, without zeros; merging and subtracting are exact.
 
 use super::latency::times;
-use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE2_BUCKETS, SCALE3_BUCKETS, scale2_of};
+use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE3_BUCKETS};
 
 /// The resolution of a histogram: buckets an octave are `1 << scale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
-    /// 4 buckets an octave: a quantile is within 9.1 % of the true one.
-    Two,
-    /// 8 buckets an octave: within 4.4 %.
+    /// 8 buckets an octave: a quantile is within 4.4 % of the true one.
     Three,
 }
 
@@ -21,7 +19,6 @@ impl Scale {
     /// Buckets an octave.
     pub const fn per_octave(self) -> u32 {
         match self {
-            Self::Two => 4,
             Self::Three => 8,
         }
     }
@@ -29,7 +26,6 @@ impl Scale {
     /// Buckets in all, under- and overflow included.
     pub const fn buckets(self) -> usize {
         match self {
-            Self::Two => SCALE2_BUCKETS,
             Self::Three => SCALE3_BUCKETS,
         }
     }
@@ -37,7 +33,6 @@ impl Scale {
     /// Largest relative error of a quantile, in percent, as the interface states it.
     pub const fn error_percent(self) -> f64 {
         match self {
-            Self::Two => 9.1,
             Self::Three => 4.4,
         }
     }
@@ -92,6 +87,27 @@ impl Histogram {
         Self { scale, buckets }
     }
 
+    /// The same from readings that leave out what is 0, both sorted by index.
+    pub fn between_sparse(scale: Scale, prev: &[(u16, u32)], next: &[(u16, u32)]) -> Self {
+        let mut buckets = Vec::with_capacity(next.len());
+        let mut grown = |index: u16, was: u32, now: u32| {
+            if was != now {
+                buckets.push((index, u64::from(now.wrapping_sub(was))));
+            }
+        };
+        let mut before = prev.iter().copied().peekable();
+        for &(index, now) in next {
+            // A counter that has wrapped to 0 is not in the later reading.
+            while let Some((gone, was)) = before.next_if(|(i, _)| *i < index) {
+                grown(gone, was, 0);
+            }
+            grown(index, before.next_if(|(i, _)| *i == index).map_or(0, |(_, n)| n), now);
+        }
+        before.for_each(|(gone, was)| grown(gone, was, 0));
+        buckets.shrink_to_fit();
+        Self { scale, buckets }
+    }
+
     /// The resolution.
     pub const fn scale(&self) -> Scale {
         self.scale
@@ -130,14 +146,10 @@ impl Histogram {
         }
     }
 
-    /// Adds all of `other`. A finer `other` is merged in pairs; a coarser one makes `self` coarser first.
+    /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        if other.scale < self.scale {
-            *self = self.coarser();
-        }
-        let fold = other.scale > self.scale;
         for (index, count) in other.iter() {
-            self.add(if fold { pair(index) } else { index }, count);
+            self.add(index, count);
         }
     }
 
@@ -147,19 +159,6 @@ impl Histogram {
         let mut out = Self::new(self.scale);
         for (index, count) in self.iter() {
             out.add(index, times(count, factor(self.scale.midpoint(index))));
-        }
-        out
-    }
-
-    /// The same values at scale 2.
-    #[must_use]
-    pub fn coarser(&self) -> Self {
-        if self.scale == Scale::Two {
-            return self.clone();
-        }
-        let mut out = Self::new(Scale::Two);
-        for (index, count) in self.iter() {
-            out.add(pair(index), count);
         }
         out
     }
@@ -193,11 +192,6 @@ impl Histogram {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a scale-2 index is below the scale-3 index it comes from")]
-const fn pair(index3: u16) -> u16 {
-    scale2_of(index3 as u32) as u16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,9 +201,7 @@ mod tests {
     fn of(scale: Scale, values: &[u64]) -> Histogram {
         let mut h = Histogram::new(scale);
         for &v in values {
-            let i3 = scale3(v);
-            let index = if scale == Scale::Three { i3 } else { scale2_of(i3) };
-            h.add(u16::try_from(index).unwrap(), 1);
+            h.add(u16::try_from(scale3(v)).unwrap(), 1);
         }
         h
     }
@@ -221,8 +213,23 @@ mod tests {
 
     #[test]
     fn counters_that_wrapped_are_subtracted_modulo_32_bits() {
-        let h = Histogram::between(Scale::Two, Some(&[u32::MAX - 1, 0]), &[3, 0]);
+        let h = Histogram::between(Scale::Three, Some(&[u32::MAX - 1, 0]), &[3, 0]);
         assert_eq!(h.iter().collect::<Vec<_>>(), [(0, 5)]);
+    }
+
+    #[test]
+    fn sparse_readings_are_subtracted_as_dense_ones_are() {
+        let (prev, next) = ([(0, u32::MAX - 1), (2, u32::MAX), (9, 1)], [(0, 3), (4, 2), (9, 1)]);
+        let dense = |sparse: &[(u16, u32)]| {
+            let mut all = [0; 12];
+            for (i, n) in sparse {
+                all[usize::from(*i)] = *n;
+            }
+            all
+        };
+        let h = Histogram::between_sparse(Scale::Three, &prev, &next);
+        assert_eq!(h.iter().collect::<Vec<_>>(), [(0, 5), (2, 1), (4, 2)]);
+        assert_eq!(h, Histogram::between(Scale::Three, Some(&dense(&prev)), &dense(&next)));
     }
 
     #[test]
@@ -243,17 +250,15 @@ mod tests {
         fn quantiles_are_within_the_stated_error(
             mut values in proptest::collection::vec(65_u64..1 << 36, 1..200),
             q in 0.01_f64..1.0,
-            fine in any::<bool>(),
         ) {
-            let scale = if fine { Scale::Three } else { Scale::Two };
-            let h = of(scale, &values);
+            let h = of(Scale::Three, &values);
             values.sort_unstable();
             #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a rank")]
             let rank = (q * values.len() as f64).ceil() as usize;
             let truth = values[rank.clamp(1, values.len()) - 1] as f64;
             let shown = h.quantile(q, *values.last().unwrap()).unwrap() as f64;
             // What is stated is rounded to a decimal: half a bucket of scale 3 is 4.43 %.
-            prop_assert!((shown / truth - 1.0).abs() * 100.0 < scale.error_percent() + 0.05, "{shown} for {truth}");
+            prop_assert!((shown / truth - 1.0).abs() * 100.0 < Scale::Three.error_percent() + 0.05, "{shown} for {truth}");
         }
 
         #[test]
@@ -265,9 +270,6 @@ mod tests {
             let mut ab = of(Scale::Three, &a);
             ab.merge(&of(Scale::Three, &b));
             prop_assert_eq!(&ab, &of(Scale::Three, &all));
-            let mut mixed = of(Scale::Three, &a);
-            mixed.merge(&of(Scale::Two, &b));
-            prop_assert_eq!(mixed, of(Scale::Two, &all));
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: `between` takes two readings of the same record; a record that was not there before counts from zero.
 
-use kscope_layout::Latency;
+use kscope_layout::Sums;
 
 use super::histogram::{Histogram, Scale};
 
@@ -41,20 +41,20 @@ impl LatencyStats {
         }
     }
 
-    /// What happened between two readings. `max_ns` is the true maximum of the interval, 0 if it is not known.
-    pub fn between<const N: usize>(scale: Scale, prev: Option<&Latency<N>>, next: &Latency<N>, max_ns: u64) -> Self {
-        let base = |pick: fn(&Latency<N>) -> u64| pick(next).wrapping_sub(prev.map_or(0, pick));
-        let small = |pick: fn(&Latency<N>) -> u32| u64::from(pick(next).wrapping_sub(prev.map_or(0, pick)));
-        let histogram = Histogram::between(scale, prev.map(|p| &p.buckets[..]), &next.buckets);
+    /// What happened between two readings of the sums, and of the buckets, which are subtracted already. `max_ns` is the true
+    /// maximum of the interval, 0 if it is not known.
+    pub fn between(prev: Option<&Sums>, next: &Sums, histogram: Histogram, max_ns: u64) -> Self {
+        let none = Sums::default();
+        let prev = prev.unwrap_or(&none);
         let max_ns = histogram.lower_bound_of_max().map_or(0, |low| max_ns.max(low));
         Self {
             histogram,
-            total_ns: base(|l| l.total_ns),
-            blocked_ns: base(|l| l.blocked_ns),
-            runnable_ns: base(|l| l.runnable_ns),
+            total_ns: next.total_ns.wrapping_sub(prev.total_ns),
+            blocked_ns: next.blocked_ns.wrapping_sub(prev.blocked_ns),
+            runnable_ns: next.runnable_ns.wrapping_sub(prev.runnable_ns),
             max_ns,
-            errors: small(|l| l.errors),
-            interrupted: small(|l| l.interrupted),
+            errors: next.errors.wrapping_sub(prev.errors).into(),
+            interrupted: next.interrupted.wrapping_sub(prev.interrupted).into(),
         }
     }
 
@@ -63,9 +63,10 @@ impl LatencyStats {
         self.histogram.count()
     }
 
-    /// True when nothing completed and nothing was interrupted.
+    /// True when nothing was counted at all. (A call that was read half counted, its error before its bucket, is something:
+    /// the rest of it comes with the next reading.)
     pub const fn is_empty(&self) -> bool {
-        self.histogram.is_empty() && self.interrupted == 0
+        self.histogram.is_empty() && self.total_ns == 0 && self.interrupted == 0 && self.errors == 0
     }
 
     /// The quantile `q` in ns, clamped to the maximum; `None` when nothing completed.
@@ -127,37 +128,38 @@ pub fn times(count: u64, factor: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kscope_layout::Record;
 
-    fn record(total: u64, bucket: usize, count: u32) -> Record {
-        let mut r: Record = bytemuck::Zeroable::zeroed();
-        r.total_ns = total;
-        r.buckets[bucket] = count;
-        r
+    fn sums(total_ns: u64) -> Sums {
+        Sums { total_ns, ..Sums::default() }
+    }
+
+    fn counted(index: u16, count: u64) -> Histogram {
+        let mut histogram = Histogram::new(Scale::Three);
+        histogram.add(index, count);
+        histogram
     }
 
     #[test]
     fn a_new_record_counts_from_zero_and_an_old_one_from_where_it_was() {
-        let (first, second) = (record(100, 3, 2), record(180, 3, 5));
-        let new = LatencyStats::between(Scale::Two, None, &first, 100);
+        let new = LatencyStats::between(None, &sums(100), counted(3, 2), 100);
         assert_eq!((new.count(), new.total_ns, new.max_ns), (2, 100, 100));
-        let grown = LatencyStats::between(Scale::Two, Some(&first), &second, 95);
+        let grown = LatencyStats::between(Some(&sums(100)), &sums(180), counted(3, 3), 95);
         assert_eq!((grown.count(), grown.total_ns, grown.max_ns), (3, 80, 95));
     }
 
     #[test]
     fn a_maximum_that_was_lost_is_at_least_its_buckets_lower_bound() {
-        // Bucket 3 of scale 2 begins at 2^6.5 ns.
-        assert_eq!(LatencyStats::between(Scale::Two, None, &record(100, 3, 1), 0).max_ns, 90);
+        // Bucket 3 begins at 2^6.25 ns.
+        assert_eq!(LatencyStats::between(None, &sums(100), counted(3, 1), 0).max_ns, 76);
     }
 
     #[test]
     fn what_a_window_cuts_counts_for_more() {
-        let mut seen = LatencyStats::between(Scale::Two, None, &record(1_000, 3, 8), 100);
+        let mut seen = LatencyStats::between(None, &sums(1_000), counted(6, 8), 110);
         seen.errors = 2;
         // Much shorter than the window: none was cut.
         let short = seen.scaled(50.0, 20_000_000);
-        assert_eq!((short.count(), short.total_ns, short.errors, short.max_ns), (400, 50_000, 100, 100));
+        assert_eq!((short.count(), short.total_ns, short.errors, short.max_ns), (400, 50_000, 100, 110));
         // Half as long: only every other one lay within.
         let half = seen.scaled(50.0, 200);
         assert!((half.count() as f64 / 800.0 - 1.0).abs() < 0.1, "{}", half.count());
@@ -165,8 +167,7 @@ mod tests {
 
     #[test]
     fn a_quiet_record_has_no_maximum() {
-        let r = record(100, 3, 2);
-        let quiet = LatencyStats::between(Scale::Two, Some(&r), &r, 60);
+        let quiet = LatencyStats::between(Some(&sums(100)), &sums(100), counted(3, 0), 60);
         assert!(quiet.is_empty());
         assert_eq!((quiet.max_ns, quiet.quantile(0.5)), (0, None));
     }

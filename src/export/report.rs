@@ -58,6 +58,8 @@ pub struct Report {
     pub host: HostRow,
     /// Length of the interval.
     pub interval_ns: u64,
+    /// The processes that alone were measured (`--only`), by pid; empty where all were. The host's numbers are then theirs.
+    pub only: Vec<u32>,
     /// What each group of numbers is worth.
     pub quality: QualityRow,
     /// Largest error of a quantile in percent: of the host, and of processes.
@@ -318,10 +320,11 @@ impl Report {
                 cpus: snapshot.host.cpus,
             },
             interval_ns: snapshot.interval_ns,
+            only: snapshot.only.to_vec(),
             quality: QualityRow { syscalls: q.syscalls, runqueue: q.runqueue, network: q.network, time: q.time },
             resolution: Resolution {
                 host_percent: Scale::Three.error_percent(),
-                process_percent: Scale::Two.error_percent(),
+                process_percent: Scale::Three.error_percent(),
             },
             sampling: sampling_rows(snapshot),
             command,
@@ -390,7 +393,7 @@ fn call_rows(calls: &[CallStats]) -> Vec<CallRow> {
 fn runqueue_row(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> RunqueueRow {
     let all = match scope {
         Scope::Host => all_cpus(&snapshot.cpus),
-        Scope::Only(_) => chosen.iter().fold(LatencyStats::empty(Scale::Two), |mut sum, p| {
+        Scope::Only(_) => chosen.iter().fold(LatencyStats::empty(Scale::Three), |mut sum, p| {
             sum.merge(&p.runqueue);
             sum
         }),

@@ -42,6 +42,10 @@ fn heading(out: &mut String, report: &Report) {
         if host.cpus == 1 { "" } else { "s" },
         duration(report.interval_ns)
     );
+    if !report.only.is_empty() {
+        let pids: Vec<String> = report.only.iter().map(u32::to_string).collect();
+        let _ = writeln!(out, "measured were only these processes, not their children: pid {}", pids.join(", "));
+    }
     if let Some(command) = &report.command {
         let end = match (command.status, command.signal) {
             (Some(status), _) => format!("exit status {status}"),
@@ -259,7 +263,7 @@ fn footer(out: &mut String, report: &Report) {
         count(lost)
     );
     programs(out, report);
-    let _ = writeln!(out, "Quantiles are within 4.4 % for the host, 9.1 % for processes. † ended in the interval.");
+    let _ = writeln!(out, "Quantiles are within 4.4 %. † ended in the interval.");
     for probe in own.probes.iter().filter(|p| !p.running) {
         let _ = writeln!(out, "{} does not run: {}", probe.name, probe.reason.as_deref().unwrap_or_default());
     }

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use aya::maps::Map;
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
-use kscope_layout::{CALL_ROWS, Control, Record, RecordKey, Row, Thread, ThreadKey, lost};
+use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
 use super::advice::{self, LoadError, program_failure};
 use super::attach::Attached;
-use super::maps::{Hash, SharedArray};
+use super::maps::{Hash, SharedArray, Stack};
 use super::offsets::{Offsets, VMLINUX};
 use super::programs::{HOOK, Insight, PROGRAMS, Program};
 use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
@@ -36,9 +36,9 @@ pub struct Maps {
     pub threads: SharedArray<Thread>,
     /// Threads that found their slot taken.
     pub threads_more: Hash<ThreadKey, Thread>,
-    /// Records by process and what is measured.
-    pub records: Hash<RecordKey, Record>,
-    /// The system-call table: `CALL_ROWS` rows a shard.
+    /// The records of processes.
+    pub records: RecordMaps,
+    /// Calls whose record could not be had: `CALL_ROWS` rows a shard.
     pub calls: SharedArray<Row>,
     /// Run-queue delays by CPU.
     pub cpus: SharedArray<Row>,
@@ -46,6 +46,19 @@ pub struct Maps {
     pub control: SharedArray<Control>,
     /// What was lost, by `kscope_layout::lost`.
     pub lost: SharedArray<u64>,
+}
+
+/// The maps that hold the records, by slot.
+#[derive(Debug)]
+pub struct RecordMaps {
+    /// Slots by process and what is measured.
+    pub index: Hash<RecordKey, u32>,
+    /// Sums and keys.
+    pub heads: SharedArray<Head>,
+    /// Distributions.
+    pub buckets: SharedArray<Buckets>,
+    /// Slots that no record has.
+    pub free: Stack<u32>,
 }
 
 /// The loaded and attached programs with their maps.
@@ -57,6 +70,8 @@ pub struct Loaded {
     pub maps: Maps,
     /// The sizes they were made with.
     pub sizes: Sizes,
+    /// The processes that alone are measured; none where all are.
+    pub only: Arc<[u32]>,
     /// Every program and how it stands.
     pub probes: Arc<[ProbeStatus]>,
     /// Descriptors of the programs, in the same order; `None` for those that do not run.
@@ -76,17 +91,23 @@ pub fn check() -> Result<(), LoadError> {
 
 /// Loads and attaches everything that can be.
 pub fn load() -> Result<Loaded, LoadError> {
-    load_only(&Insight::ALL)
+    load_with(&Insight::ALL, &[])
 }
 
 /// Loads and attaches the programs of these insights; the others are not available, and not in the list of probes.
 pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
+    load_with(insights, &[])
+}
+
+/// The same, to measure nothing but these processes (all, if there is none; at most [`MAX_ONLY`]): of others the programs
+/// keep nothing, and return at once.
+pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError> {
     check()?;
     raise_memlock_limit();
     let offsets = Offsets::read(Path::new(VMLINUX))?;
     let btf = Btf::from_sys_fs()?;
     let sizes = Sizes::of(host_facts());
-    let ebpf = create(&offsets, &btf, sizes).map_err(|e| LoadError::Object(Box::new(e)))?;
+    let ebpf = create(&offsets, &btf, sizes, only).map_err(|e| LoadError::Object(Box::new(e)))?;
     let maps = open_maps(&ebpf, sizes)?;
     let mut attached = Attached::new(ebpf);
     let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
@@ -107,7 +128,7 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
         tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(&error));
     }
     let programs = probes.iter().map(|probe| attached.descriptor(probe.name)).collect();
-    Ok(Loaded { attached, maps, sizes, probes: probes.into(), programs, qualities })
+    Ok(Loaded { attached, maps, sizes, only: only.into(), probes: probes.into(), programs, qualities })
 }
 
 /// Loads and attaches one program; how it stands then.
@@ -124,7 +145,9 @@ fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: &Bt
     ProbeStatus { name, hook: HOOK, state }
 }
 
-fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfError> {
+fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes, only: &[u32]) -> Result<Ebpf, aya::EbpfError> {
+    let mut chosen = [0; MAX_ONLY];
+    chosen.iter_mut().zip(only).for_each(|(place, pid)| *place = *pid);
     let masks = [
         ("SLOT_MASK", sizes.thread_slots - 1),
         ("SHARD_MASK", sizes.call_shards - 1),
@@ -139,10 +162,14 @@ fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes) -> Result<Ebpf, aya::EbpfE
     for (name, value) in &masks {
         loader.override_global(name, value, true);
     }
+    loader.override_global("ONLY", &chosen[..], true);
     loader
         .map_max_entries("THREADS", sizes.thread_slots)
         .map_max_entries("THREADS_MORE", sizes.threads_more)
-        .map_max_entries("RECORDS", sizes.records)
+        .map_max_entries("INDEX", sizes.records)
+        .map_max_entries("HEADS", sizes.records)
+        .map_max_entries("BUCKETS", sizes.records)
+        .map_max_entries("FREE", sizes.records)
         .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
         .map_max_entries("CPUS", sizes.cpus);
     loader.load(OBJECT)
@@ -152,11 +179,25 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
     Ok(Maps {
         threads: shared(ebpf, "THREADS", sizes.thread_slots)?,
         threads_more: Hash::new(map_fd(ebpf, "THREADS_MORE")?),
-        records: Hash::new(map_fd(ebpf, "RECORDS")?),
+        records: open_records(ebpf, sizes.records)?,
         calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,
         cpus: shared(ebpf, "CPUS", sizes.cpus)?,
         control: shared(ebpf, "CONTROL", 1)?,
         lost: shared(ebpf, "LOST", lost::COUNT)?,
+    })
+}
+
+/// Opens the maps of the records and puts every slot on the stack, the first on top: the slots in use stay close together.
+fn open_records(ebpf: &Ebpf, slots: u32) -> Result<RecordMaps, LoadError> {
+    let free = Stack::new(map_fd(ebpf, "FREE")?);
+    for slot in (0..slots).rev() {
+        free.push(slot).map_err(|error| LoadError::Map { name: "FREE", error })?;
+    }
+    Ok(RecordMaps {
+        index: Hash::new(map_fd(ebpf, "INDEX")?),
+        heads: shared(ebpf, "HEADS", slots)?,
+        buckets: shared(ebpf, "BUCKETS", slots)?,
+        free,
     })
 }
 
@@ -169,7 +210,9 @@ fn shared<T: Pod>(ebpf: &Ebpf, name: &'static str, len: u32) -> Result<SharedArr
 fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     let error = |error| LoadError::Map { name, error };
     match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data)) => data.fd().as_fd().try_clone_to_owned().map_err(error),
+        Some(Map::Array(data) | Map::HashMap(data) | Map::Stack(data)) => {
+            data.fd().as_fd().try_clone_to_owned().map_err(error)
+        }
         _ => Err(error(io::Error::other("it is not in the object"))),
     }
 }

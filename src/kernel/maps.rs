@@ -1,4 +1,5 @@
-//! Reading maps without a system call an entry: arrays through shared memory, hashes in batches.
+//! Reading maps without a system call an entry: arrays through shared memory, hashes in batches; and
+//! putting back what is free.
 //!
 //! aya has neither. What is read here is written by the kernel at the same time, so every read is volatile and yields
 //! bytes, never references. What the bytes mean is the probes' business.
@@ -62,6 +63,14 @@ impl<T: Pod> SharedArray<T> {
         // SAFETY: `at` is inside the mapping, aligned, and every bit pattern is a `T`.
         self.at(index).map(|p| unsafe { p.read_volatile() })
     }
+
+    /// Makes the element at `index` all zeros.
+    pub fn clear(&self, index: usize) {
+        if let Some(at) = self.at(index) {
+            // SAFETY: as in `get`.
+            unsafe { at.write_volatile(T::zeroed()) };
+        }
+    }
 }
 
 impl<T> Drop for SharedArray<T> {
@@ -71,7 +80,9 @@ impl<T> Drop for SharedArray<T> {
     }
 }
 
-/// `BPF_MAP_DELETE_ELEM` of include/uapi/linux/bpf.h.
+/// `BPF_MAP_UPDATE_ELEM` of include/uapi/linux/bpf.h.
+const UPDATE_ELEM: libc::c_long = 2;
+/// `BPF_MAP_DELETE_ELEM`.
 const DELETE_ELEM: libc::c_long = 3;
 /// `BPF_MAP_LOOKUP_BATCH`.
 const LOOKUP_BATCH: libc::c_long = 24;
@@ -170,6 +181,30 @@ impl<K: Pod, V: Pod> Hash<K, V> {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
             Err(e) => Err(e),
         }
+    }
+}
+
+/// A stack of values (`BPF_MAP_TYPE_STACK`), which programs take from and user space fills.
+#[derive(Debug)]
+pub struct Stack<T> {
+    fd: OwnedFd,
+    _values: PhantomData<T>,
+}
+
+impl<T: Pod> Stack<T> {
+    /// The stack behind `fd`.
+    pub const fn new(fd: OwnedFd) -> Self {
+        Self { fd, _values: PhantomData }
+    }
+
+    /// Puts a value on top.
+    pub fn push(&self, value: T) -> io::Result<()> {
+        let mut attr = ElementAttr {
+            map_fd: self.fd.as_raw_fd().cast_unsigned(),
+            value: &raw const value as u64,
+            ..ElementAttr::default()
+        };
+        bpf(UPDATE_ELEM, &mut attr)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: it is told the facts of the host. Invariant: at most 64 MiB in all, on any host.
 
-use kscope_layout::{CALL_ROWS, Record, RecordKey, Row, Thread, ThreadKey};
+use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Thread, ThreadKey};
 
 /// What the sizes depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,21 +22,26 @@ pub struct Sizes {
     pub threads_more: u32,
     /// Latency records: pairs of process and system call in use at the same time.
     pub records: u32,
-    /// Copies of the system-call table, a power of two; CPUs share them evenly.
+    /// Copies of the table of calls without a record, a power of two; CPUs share them evenly.
     pub call_shards: u32,
     /// Rows of run-queue delays.
     pub cpus: u32,
 }
 
+/// Up to this many CPUs a host is a small one, with fewer threads and processes.
+const SMALL: u32 = 8;
+
 impl Sizes {
     /// Sizes for a host.
     pub fn of(host: HostFacts) -> Self {
         let cpus = host.cpus.clamp(1, 4096);
+        let largest = if cpus <= SMALL { 16_384 } else { 65_536 };
+        let thread_slots = host.pid_max.clamp(4096, largest).next_power_of_two();
         Self {
-            thread_slots: host.pid_max.clamp(4096, 65_536).next_power_of_two(),
-            threads_more: 16_384,
-            records: (32_768 + 128 * cpus).min(49_152),
-            call_shards: cpus.next_power_of_two().min(16),
+            thread_slots,
+            threads_more: if cpus <= SMALL { 8_192 } else { 16_384 },
+            records: (22_528 + 512 * cpus).min(32_768),
+            call_shards: cpus.next_power_of_two().min(4),
             cpus,
         }
     }
@@ -51,7 +56,7 @@ pub struct Memory {
     pub threads_more: u64,
     /// Of the records.
     pub records: u64,
-    /// Of the system-call table, all copies.
+    /// Of the table of calls without a record, all copies.
     pub calls: u64,
     /// Of the run-queue delays.
     pub cpus: u64,
@@ -63,10 +68,18 @@ impl Sizes {
         Memory {
             thread_slots: array_bytes::<Thread>(self.thread_slots),
             threads_more: self.hash_bytes::<ThreadKey, Thread>(self.threads_more),
-            records: self.hash_bytes::<RecordKey, Record>(self.records),
+            records: self.record_bytes(),
             calls: array_bytes::<Row>(self.call_shards * CALL_ROWS),
             cpus: array_bytes::<Row>(self.cpus),
         }
+    }
+
+    /// A record is an entry of the index, a head, its buckets, and a number on the stack of free ones.
+    const fn record_bytes(self) -> u64 {
+        self.hash_bytes::<RecordKey, u32>(self.records)
+            + array_bytes::<Head>(self.records)
+            + array_bytes::<Buckets>(self.records)
+            + self.records as u64 * 4
     }
 
     /// A preallocated hash: elements (one more for each CPU) with 48 bytes of the kernel's own, and 16 bytes a bucket
@@ -106,6 +119,9 @@ mod tests {
         let s = Sizes::of(HostFacts { cpus: 128, pid_max: 4_194_304 });
         let bytes = s.memory().total();
         assert!(bytes <= 64 << 20, "{} MiB", bytes >> 20);
+        // And a small one takes well below it.
+        let small = Sizes::of(HostFacts { cpus: 2, pid_max: 4_194_304 }).memory().total();
+        assert!(small <= 36 << 20, "{} MiB", small >> 20);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! Not here: reading (that is `source`) and drawing (that is `ui`). Samples are recorded, snapshots are shown, and neither
 //! is changed once somebody else holds it (a report appends snapshots while it makes them).
 
+mod records;
 mod sample;
 mod sampling;
 mod snapshot;
 
+pub use records::{Record, Records};
 pub use sample::{Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
 pub use sampling::{Sampling, Share, joined};
-pub use snapshot::{ProcessStats, Snapshot, record_order};
+pub use snapshot::{ProcessStats, Snapshot};

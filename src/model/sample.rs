@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use kscope_layout::{Record, RecordKey, Row};
+use kscope_layout::Row;
 
+use super::records::Records;
 use super::sampling::Sampling;
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
@@ -23,12 +24,12 @@ pub struct Sample {
     pub epoch: u32,
     /// The machine.
     pub host: Host,
-    /// Rows of the host-wide system-call table that were ever used, by number.
+    /// System calls of the host that were ever made, by number: of all processes, those gone included.
     pub calls: Vec<(u32, Row)>,
     /// Run-queue delays by CPU.
     pub cpus: Vec<(u32, Row)>,
-    /// Latency records, sorted by process, then by what is measured.
-    pub records: Vec<(RecordKey, Record)>,
+    /// Latency records. Those of a process that was reported as exited may stay for some samples.
+    pub records: Arc<Records>,
     /// Processes, sorted by identity.
     pub processes: Vec<ProcessSample>,
     /// Calls in flight, oldest first.
@@ -47,6 +48,8 @@ pub struct Sample {
     pub sampling: Sampling,
     /// What each group of numbers is worth, before losses are looked at.
     pub qualities: Qualities,
+    /// The processes that alone are measured, by pid; none where all are.
+    pub only: Arc<[u32]>,
     /// The probes and how they stand.
     pub probes: Arc<[ProbeStatus]>,
 }

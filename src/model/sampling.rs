@@ -279,7 +279,7 @@ mod tests {
             threads: 1,
             exited: false,
             calls: if count > 0 { vec![CallStats { nr: CALL, latency: latency(count) }] } else { Vec::new() },
-            runqueue: LatencyStats::empty(Scale::Two),
+            runqueue: LatencyStats::empty(Scale::Three),
             traffic: Traffic { tx_bytes: 10, ..Traffic::default() },
             time: TimeSplit { user_ns: cpu_ns, ..TimeSplit::default() },
             voluntary: 0,

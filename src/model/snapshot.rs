@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use kscope_layout::{RUN_QUEUE, Record, RecordKey, Row, max_of};
+use kscope_layout::{RUN_QUEUE, Row, max_of};
 
+use super::records::{Change, Walk};
 use super::sample::{Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
 use super::sampling::{Sampling, split_by_calls};
-use crate::core::histogram::Scale;
+use crate::core::histogram::{Histogram, Scale};
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
@@ -27,9 +28,9 @@ pub struct Snapshot {
     pub interval_ns: u64,
     /// The machine, at the end.
     pub host: Host,
-    /// System calls of the whole host, by number, scale 3.
+    /// System calls of the whole host, by number.
     pub calls: Vec<CallStats>,
-    /// Run-queue delays of each CPU, scale 3.
+    /// Run-queue delays of each CPU.
     pub cpus: Vec<CpuStats>,
     /// Every process that lived in the interval, by identity.
     pub processes: Vec<ProcessStats>,
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub sampling: Sampling,
     /// What each group of numbers is worth.
     pub qualities: Qualities,
+    /// The processes that alone are measured, by pid; none where all are. Numbers of the host are then theirs.
+    pub only: Arc<[u32]>,
     /// The probes and how they stand.
     pub probes: Arc<[ProbeStatus]>,
 }
@@ -68,9 +71,9 @@ pub struct ProcessStats {
     pub threads: u32,
     /// It ended in this interval.
     pub exited: bool,
-    /// Its system calls by number, scale 2.
+    /// Its system calls by number.
     pub calls: Vec<CallStats>,
-    /// Its run-queue delays, scale 2.
+    /// Its run-queue delays.
     pub runqueue: LatencyStats,
     /// Its bytes.
     pub traffic: Traffic,
@@ -92,7 +95,7 @@ impl ProcessStats {
 impl Snapshot {
     /// What happened from `prev` to `next`.
     pub fn between(prev: &Sample, next: &Sample) -> Self {
-        let mut records = RecordCursor::new(prev, next);
+        let mut records = Walk::new(&prev.records, &next.records);
         let mut before = prev.processes.iter().peekable();
         let processes = next
             .processes
@@ -100,7 +103,7 @@ impl Snapshot {
             .map(|process| {
                 while before.next_if(|p| p.id < process.id).is_some() {}
                 let was = before.next_if(|p| p.id == process.id);
-                process_between(was, process, &mut records)
+                process_between(was, process, (&mut records, next.epoch))
             })
             .collect();
         let lost = next.lost.since(prev.lost);
@@ -125,6 +128,7 @@ impl Snapshot {
             lost_ever: next.lost,
             sampling: next.sampling,
             qualities: next.sampling.lower(next.qualities.lowered_by(next.lost)),
+            only: Arc::clone(&next.only),
             probes: Arc::clone(&next.probes),
         };
         split_by_calls(&mut between);
@@ -225,47 +229,6 @@ impl Qualities {
     }
 }
 
-/// Walks the records of two samples side by side, process by process. Both are sorted by [`record_order`].
-struct RecordCursor<'a> {
-    prev: &'a [(RecordKey, Record)],
-    next: &'a [(RecordKey, Record)],
-    epoch: u32,
-}
-
-/// The order of records in a sample: by process identity, then by what is measured.
-pub fn record_order(key: RecordKey) -> (ProcessId, u32) {
-    (ProcessId { pid: key.tgid(), birth: key.birth() }, key.what())
-}
-
-impl<'a> RecordCursor<'a> {
-    fn new(prev: &'a Sample, next: &'a Sample) -> Self {
-        Self { prev: &prev.records, next: &next.records, epoch: next.epoch }
-    }
-
-    /// The records of `id` that changed. Processes must be asked for in rising order.
-    fn of(&mut self, id: ProcessId) -> impl Iterator<Item = (u32, LatencyStats)> + use<'a> {
-        let begin = self.next.partition_point(|(k, _)| record_order(*k).0 < id);
-        let rest = &self.next[begin..];
-        let end = rest.partition_point(|(k, _)| record_order(*k).0 == id);
-        let mine = &rest[..end];
-        self.next = &rest[end..];
-        let (prev, epoch) = (self.prev, self.epoch);
-        let from = prev.partition_point(|(k, _)| record_order(*k).0 < id);
-        self.prev = &prev[from..];
-        let prev = self.prev;
-        mine.iter().filter_map(move |(key, record)| {
-            let was =
-                prev.binary_search_by_key(&record_order(*key), |(k, _)| record_order(*k)).ok().map(|at| &prev[at].1);
-            // The sum of durations grows with every call, so a record whose sum stands still has nothing new.
-            if was.is_some_and(|w| w.total_ns == record.total_ns && w.interrupted == record.interrupted) {
-                return None;
-            }
-            let stats = LatencyStats::between(Scale::Two, was, record, max_in(record.max, epoch));
-            (!stats.is_empty()).then_some((key.what(), stats))
-        })
-    }
-}
-
 fn max_in(slots: [u64; 2], epoch: u32) -> u64 {
     max_of(slots[(epoch & 1) as usize], epoch)
 }
@@ -273,7 +236,8 @@ fn max_in(slots: [u64; 2], epoch: u32) -> u64 {
 fn rows_between(prev: &[(u32, Row)], next: &[(u32, Row)], epoch: u32) -> impl Iterator<Item = (u32, LatencyStats)> {
     next.iter().map(move |(id, row)| {
         let was = prev.binary_search_by_key(id, |(i, _)| *i).ok().map(|at| &prev[at].1);
-        (*id, LatencyStats::between(Scale::Three, was, row, max_in(row.max, epoch)))
+        let histogram = Histogram::between(Scale::Three, was.map(|w| &w.buckets[..]), &row.buckets);
+        (*id, LatencyStats::between(was.map(|w| &w.sums), &row.sums, histogram, max_in(row.sums.max, epoch)))
     })
 }
 
@@ -287,16 +251,26 @@ fn interface_between(prev: &[Interface], next: &Interface) -> Interface {
     }
 }
 
-fn process_between(was: Option<&ProcessSample>, now: &ProcessSample, records: &mut RecordCursor<'_>) -> ProcessStats {
-    let mut runqueue = LatencyStats::empty(Scale::Two);
+fn record_between(change: Change<'_>, epoch: u32) -> LatencyStats {
+    let histogram = Histogram::between_sparse(Scale::Three, change.buckets_then, change.buckets);
+    LatencyStats::between(change.was, change.now, histogram, max_in(change.now.max, epoch))
+}
+
+fn process_between(
+    was: Option<&ProcessSample>,
+    now: &ProcessSample,
+    (records, epoch): (&mut Walk<'_>, u32),
+) -> ProcessStats {
+    let mut runqueue = LatencyStats::empty(Scale::Three);
     let mut calls = Vec::new();
-    for (what, latency) in records.of(now.id) {
-        if what == RUN_QUEUE {
+    records.of(now.id, |change| {
+        let latency = record_between(change, epoch);
+        if change.what == RUN_QUEUE {
             runqueue = latency;
-        } else {
-            calls.push(CallStats { nr: what, latency });
+        } else if !latency.is_empty() {
+            calls.push(CallStats { nr: change.what, latency });
         }
-    }
+    });
     ProcessStats {
         id: now.id,
         parent: now.parent,

@@ -1,7 +1,8 @@
 //! The running kernel as a source of samples.
 //!
 //! Order matters: the epoch is closed first, and threads are read before records. A process that is gone by then has made
-//! its last record, so what it left behind is complete in this sample, and removed at once.
+//! its last record, so what it left behind is complete in this sample. Its slots are given back when nobody can hold them any
+//! more (`leaving.rs`).
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::programs::ProgramError;
-use kscope_layout::{Control, Record, RecordKey, lost};
+use kscope_layout::{Control, lost};
 use syscalls::Sysno;
 
 use super::Source;
 use super::host::{monotonic_ns, read_host, read_own, unix_s};
+use super::leaving::Leaving;
 use super::procs::Processes;
 use super::watch::Watch;
 use crate::core::budget::Plan;
@@ -22,12 +24,12 @@ use crate::core::insight::Insight;
 use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
-use crate::model::{Lost, ProcessSample, Sample, record_order};
+use crate::model::{Lost, ProcessSample, Records, Sample};
 use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
-use crate::probes::syscalls::probe::{read_calls, read_records};
-use crate::probes::time::probe::{ProcessReading, ThreadReader, exists};
+use crate::probes::syscalls::probe::RecordReader;
+use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
 
 /// Reads the maps of attached programs, and procfs for names.
 #[derive(Debug)]
@@ -35,7 +37,9 @@ pub struct Live {
     kernel: Loaded,
     meter: Meter,
     threads: ThreadReader,
+    records: RecordReader,
     processes: Processes,
+    leaving: Leaving,
     epoch: u32,
     watch: Watch,
     /// Processes without a living thread in the last sample that were there all the same.
@@ -50,7 +54,9 @@ impl Live {
             meter: Meter::start(std::mem::take(&mut kernel.programs), runs),
             kernel,
             threads: ThreadReader::default(),
+            records: RecordReader::default(),
             processes: Processes::default(),
+            leaving: Leaving::default(),
             epoch: 0,
             watch: Watch::default(),
             threadless: HashSet::new(),
@@ -125,15 +131,21 @@ impl Live {
         closed
     }
 
-    /// Forgets processes that are gone: their last numbers are in the sample that is being made.
-    fn forget_the_gone(&mut self, processes: &[ProcessSample], records: &[(RecordKey, Record)]) -> io::Result<()> {
+    /// Forgets processes that are gone: their last numbers are in the sample that is being made. Frees the records of those
+    /// that make no more.
+    fn forget_the_gone(&mut self, processes: &[ProcessSample], epoch: u32) -> io::Result<()> {
         for process in processes.iter().filter(|p| p.exited) {
             self.threads.forget(process.id);
             self.processes.forget(process.id);
             self.threadless.remove(&process.id);
-            for (key, _) in records_of(records, process.id) {
-                self.kernel.maps.records.remove(key)?;
-            }
+            self.leaving.add(process.id);
+        }
+        let maps = &mut self.kernel.maps;
+        let (slots, more) = (&maps.threads, &mut maps.threads_more);
+        let pid_is_free = |id: ProcessId| !exists(id.pid, id.pid) || is_reused(id, processes);
+        let settled = self.leaving.settle(pid_is_free, |ids| with_threads(slots, more, |id| ids.contains(&id)))?;
+        for id in settled {
+            self.records.free(id, &maps.records, epoch)?;
         }
         Ok(())
     }
@@ -144,17 +156,14 @@ impl Live {
     }
 
     /// All processes of a sample, sorted. One that appeared after the threads were read has records but no reading yet: it is
-    /// in the sample all the same, or what its records hold now would be taken for old in the next one.
-    fn processes(
-        &mut self,
-        readings: &HashMap<ProcessId, ProcessReading>,
-        records: &[(RecordKey, Record)],
-    ) -> Vec<ProcessSample> {
+    /// in the sample all the same, or what its records hold now would be taken for old in the next one. One that was reported
+    /// as exited has records, too, and is not in the sample.
+    fn processes(&mut self, readings: &HashMap<ProcessId, ProcessReading>, records: &Records) -> Vec<ProcessSample> {
         let mut ids: Vec<ProcessId> = readings.keys().copied().collect();
-        ids.extend(records.iter().map(|(key, _)| record_order(*key).0));
+        ids.extend(records.processes().filter(|id| !self.leaving.holds(*id)));
         ids.sort_unstable();
         ids.dedup();
-        ids.iter().map(|id| self.process(*id, readings.get(id), records_of(records, *id))).collect()
+        ids.iter().map(|id| self.process(*id, readings.get(id), records)).collect()
     }
 
     /// Is a process gone of which no living thread was found? Its pid may still be there: a zombie, somebody else by now, or
@@ -163,12 +172,7 @@ impl Live {
         !exists(id.pid, id.pid) || !self.threadless.insert(id)
     }
 
-    fn process(
-        &mut self,
-        id: ProcessId,
-        reading: Option<&ProcessReading>,
-        records: &[(RecordKey, Record)],
-    ) -> ProcessSample {
+    fn process(&mut self, id: ProcessId, reading: Option<&ProcessReading>, records: &Records) -> ProcessSample {
         let Some(reading) = reading else { return ProcessSample { id, ..ProcessSample::default() } };
         let exited = reading.threads == 0 && self.is_gone(id);
         if reading.threads > 0 {
@@ -177,7 +181,7 @@ impl Live {
         ProcessSample {
             id,
             parent: reading.parent,
-            ident: self.processes.ident(id, reading, execs(records), exited),
+            ident: self.processes.ident(id, reading, execs(records, id), exited),
             threads: reading.threads,
             exited,
             time: reading.account.time,
@@ -197,15 +201,16 @@ impl Source for Live {
         let maps = &mut self.kernel.maps;
         let horizon = self.watch.horizon(at_ns);
         let threads = self.threads.read(&maps.threads, &mut maps.threads_more, horizon)?;
-        let records = read_records(&mut maps.records)?;
-        let calls = read_calls(&maps.calls, epoch);
+        let records = self.records.read(&maps.records, epoch);
+        let calls = self.records.host_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
         let processes = self.processes(&threads.processes, &records);
-        self.forget_the_gone(&processes, &records)?;
+        self.forget_the_gone(&processes, epoch)?;
+        self.threads.reuse(threads.processes);
         let used = Used {
             slots: threads.slots,
             more: threads.more,
-            records: records.len(),
+            records: records.list().len(),
             calls: calls.len(),
             cpus: cpus.len(),
         };
@@ -227,6 +232,7 @@ impl Source for Live {
             lost,
             sampling: self.watch.sampling(at_ns),
             qualities: self.kernel.qualities,
+            only: Arc::clone(&self.kernel.only),
             probes: Arc::clone(&self.kernel.probes),
         };
         self.last_read = begin.elapsed();
@@ -245,19 +251,16 @@ pub fn sampled_insight(program: &str) -> Option<usize> {
     Insight::SAMPLED.iter().position(|i| *i == insight)
 }
 
-/// How often a process called `execve` or `execveat`: after one, it has another name.
-fn execs(records: &[(RecordKey, Record)]) -> u64 {
-    records
-        .iter()
-        .filter(|(key, _)| [Sysno::execve, Sysno::execveat].iter().any(|call| *call as u32 == key.what()))
-        .flat_map(|(_, record)| record.buckets)
-        .map(u64::from)
-        .sum()
+/// Has somebody else got the pid of this process?
+fn is_reused(id: ProcessId, processes: &[ProcessSample]) -> bool {
+    let from = processes.partition_point(|p| p.id.pid < id.pid);
+    let same = processes[from..].iter().take_while(|p| p.id.pid == id.pid);
+    same.filter(|p| p.id != id).any(|p| p.threads > 0)
 }
 
-/// The records of one process, out of all in the order of samples.
-fn records_of(records: &[(RecordKey, Record)], id: ProcessId) -> &[(RecordKey, Record)] {
-    let from = records.partition_point(|(key, _)| record_order(*key).0 < id);
-    let rest = &records[from..];
-    &rest[..rest.partition_point(|(key, _)| record_order(*key).0 == id)]
+/// How often a process called `execve` or `execveat`: after one, it has another name.
+fn execs(records: &Records, id: ProcessId) -> u64 {
+    let calls = [Sysno::execve, Sysno::execveat].map(|call| call as u32);
+    let made = records.of(id).iter().filter(|record| calls.contains(&record.key.what()));
+    made.flat_map(|record| records.buckets(record)).map(|(_, n)| u64::from(*n)).sum()
 }

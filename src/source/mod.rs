@@ -2,6 +2,7 @@
 
 mod host;
 mod interval;
+mod leaving;
 mod live;
 mod procs;
 mod watch;

@@ -206,6 +206,9 @@ fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
     if app.history().latest().is_some_and(|tick| !tick.snapshot.sampling.is_all()) {
         right.push(Span::styled("≈ sampled: 9 says what  ", theme.warn));
     }
+    if let Some(text) = measured_only(app) {
+        right.push(Span::styled(text, theme.warn));
+    }
     let filter = app.look.filter.to_string();
     right.push(Span::styled("filter ", theme.dim));
     right.push(Span::styled(filter, if app.look.filter.is_empty() { theme.dim } else { theme.accent }));
@@ -232,6 +235,16 @@ fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
         put(buf, start, area.y, &" ".repeat(usize::from(need)), need, theme.text);
     }
     right.render(place, buf);
+}
+
+/// What is measured at all, when that is not everything.
+fn measured_only(app: &App) -> Option<String> {
+    let only = &app.history().latest()?.snapshot.only;
+    match only.len() {
+        0 => None,
+        1..=3 => Some(format!("only {}  ", only.iter().map(u32::to_string).collect::<Vec<_>>().join(","))),
+        more => Some(format!("only {more} pids  ")),
+    }
 }
 
 fn footer(app: &App, area: Rect, buf: &mut Buffer) {

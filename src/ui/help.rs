@@ -91,7 +91,7 @@ fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
     for text in [
         "– not measured · 0 nothing · ≥ at least (events were lost) · ≈ sampled · ~ estimate",
         "† exited in this interval · [name] kernel thread · ⋯ waits by design",
-        "quantiles are within ±4.4 %, of filtered views and processes within ±9.1 %",
+        "quantiles are within ±4.4 %",
     ] {
         lines.extend(wrap(text, room).into_iter().map(|line| Line::styled(line, theme.dim)));
     }

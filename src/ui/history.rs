@@ -67,20 +67,19 @@ impl Tick {
         let (filtered, runqueue) = if look.filter.is_empty() {
             (None, all_cpus(&snapshot.cpus))
         } else {
-            let (mut calls, mut delays) = (Vec::new(), LatencyStats::empty(Scale::Two));
+            let (mut calls, mut delays) = (Vec::new(), LatencyStats::empty(Scale::Three));
             for process in passing() {
                 merge_calls(&mut calls, &process.calls);
                 delays.merge(&process.runqueue);
             }
             (Some(calls), delays)
         };
-        let scale = if filtered.is_some() { Scale::Two } else { Scale::Three };
         let calls = filtered.as_deref().unwrap_or(&snapshot.calls);
-        let syscalls = merged(calls, |nr| look.keeps(nr), scale);
+        let syscalls = merged(calls, |nr| look.keeps(nr), Scale::Three);
         Self { snapshot, filtered, syscalls, runqueue, traffic, weight }
     }
 
-    /// System calls by number: of the host at scale 3, or of the processes that pass a filter at scale 2.
+    /// System calls by number: of the host, or of the processes that pass a filter.
     pub fn calls(&self) -> &[CallStats] {
         self.filtered.as_deref().unwrap_or(&self.snapshot.calls)
     }
@@ -182,8 +181,8 @@ mod tests {
             ident: Arc::new(Ident { comm: "reader".into(), ..Ident::default() }),
             threads: 1,
             exited: false,
-            calls: calls(Scale::Two, 4),
-            runqueue: LatencyStats::empty(Scale::Two),
+            calls: calls(Scale::Three, 4),
+            runqueue: LatencyStats::empty(Scale::Three),
             traffic: Traffic { tx_bytes: 5, ..Traffic::default() },
             time: TimeSplit::default(),
             voluntary: 0,
@@ -220,7 +219,7 @@ mod tests {
         history.look_again(&look(7));
         history.push(snapshot(1), &look(7));
         assert_eq!(counted(&history), [0.0, 4.0, 4.0]);
-        assert_eq!(history.latest().map(|t| t.syscalls.histogram.scale()), Some(Scale::Two));
+        assert_eq!(history.latest().map(|t| t.syscalls.histogram.scale()), Some(Scale::Three));
         history.look_again(&look(8));
         assert_eq!(counted(&history), [0.0, 0.0, 0.0]);
         assert_eq!(history.latest().map(|t| t.traffic.tx_bytes), Some(0));

@@ -284,7 +284,7 @@ fn row_of(process: &ProcessStats, look: &Look, who: Who) -> ProcessRow {
         Who::Callers(call) => nr == call,
         _ => look.keeps(nr),
     };
-    let latency = merged(&process.calls, keep, Scale::Two);
+    let latency = merged(&process.calls, keep, Scale::Three);
     let calls = Digest::of(&latency);
     let slow_call = calls.p99.and_then(|p99| slowest(process, keep, p99));
     ProcessRow {

@@ -196,7 +196,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                     latency.errors = (count * m.4) as u64;
                     CallStats { nr, latency }
                 };
-                merge_calls(&mut own, &[of(Scale::Two)]);
+                merge_calls(&mut own, &[of(Scale::Three)]);
                 merge_calls(&mut calls, &[of(Scale::Three)]);
             }
             let second = |share: f64| (share * swing * 1e9) as u64;
@@ -217,7 +217,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                 threads: p.threads,
                 exited: false,
                 calls: own,
-                runqueue: bell(Scale::Two, p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
+                runqueue: bell(Scale::Three, p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
                 traffic: Traffic {
                     tx_bytes: (p.bytes.0 * swing) as u64,
                     rx_bytes: (p.bytes.1 * swing) as u64,

@@ -20,9 +20,8 @@ pub const CASES: &[Case] = &[
     ("syscalls::without_a_filter_the_host_is_counted", host_count),
 ];
 
-/// Bounds that the interface states: half a bucket of 2^(1/4), and of 2^(1/8), at the geometric midpoint.
-const SCALE_2: f64 = 0.091;
-const SCALE_3: f64 = 0.044_3;
+/// The bound that the interface states: half a bucket of 2^(1/8), at the geometric midpoint.
+const BOUND: f64 = 0.044_3;
 const QUANTILES: [(&str, usize); 3] = [("p50_ns", 50), ("p90_ns", 90), ("p99_ns", 99)];
 
 pub fn workload(name: &str, args: &[String]) -> Option<Value> {
@@ -94,20 +93,20 @@ fn five_ms() {
 fn process_quantiles() {
     let report = report(&["mixture", "nanosleep"]);
     let row = report.process(number(&report.facts["pid"])).call("nanosleep").expect("a row for nanosleep");
-    compare_quantiles(row, &report.facts, SCALE_2);
+    compare_quantiles(row, &report.facts);
 }
 
-/// Host-wide rows have the finer scale. Nobody else waits for signals with a timeout, so the host's row is the workload's.
+/// Nobody else waits for signals with a timeout, so the host's row is the workload's.
 fn host_quantiles() {
     let report = while_measuring(&["mixture", "rt_sigtimedwait"]);
     let row = call(&report.json, "rt_sigtimedwait").expect("a row for rt_sigtimedwait");
-    compare_quantiles(row, &report.facts, SCALE_3);
+    compare_quantiles(row, &report.facts);
 }
 
-fn compare_quantiles(row: &Value, facts: &Value, bound: f64) {
+fn compare_quantiles(row: &Value, facts: &Value) {
     assert_eq!(number(&row["count"]), number(&facts["count"]), "{row} and {facts}");
     for (name, _) in QUANTILES {
-        assert_close(name, number(&row[name]), number(&facts[name]), bound, 0);
+        assert_close(name, number(&row[name]), number(&facts[name]), BOUND, 0);
     }
     assert_inside(row, facts);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{dashboard, network, process, runqueue, syscalls, time};
+use crate::{dashboard, filters, network, process, runqueue, syscalls, time};
 
 /// Runs the workload `args[0]` with the rest as its arguments.
 pub fn main(args: &[String]) -> ExitCode {
@@ -22,6 +22,7 @@ pub fn main(args: &[String]) -> ExitCode {
         time::workload,
         process::workload,
         dashboard::workload,
+        filters::workload,
     ];
     let Some(facts) = groups.iter().find_map(|group| group(name, args)) else {
         eprintln!("no workload {name}");

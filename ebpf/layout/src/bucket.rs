@@ -2,7 +2,7 @@
 //!
 //! Buckets are those of OpenTelemetry's exponential histogram at scale 3: bucket `j` above the floor covers
 //! `(2^(6 + j/8), 2^(6 + (j+1)/8)]` nanoseconds, upper bound included, from 64 ns to 2^37 ns (137 s), with one bucket
-//! below and one above. Scale 2 merges exact pairs of scale 3. It is not a quantile estimator: that is `core::histogram`.
+//! below and one above. It is not a quantile estimator: that is `core::histogram`.
 //!
 //! Invariant: `scale3` never decreases with its argument and never leaves `0..SCALE3_BUCKETS`.
 
@@ -12,14 +12,10 @@ pub const MIN_EXP: u32 = 6;
 pub const MAX_EXP: u32 = 37;
 /// Buckets in use at scale 3: 31 octaves of 8, one below, one above.
 pub const SCALE3_BUCKETS: usize = (MAX_EXP - MIN_EXP) as usize * 8 + 2;
-/// Buckets in use at scale 2: 31 octaves of 4, one below, one above.
-pub const SCALE2_BUCKETS: usize = (MAX_EXP - MIN_EXP) as usize * 4 + 2;
 /// The last scale-3 bucket in use.
 pub const OVERFLOW: u32 = (MAX_EXP - MIN_EXP) * 8 + 1;
 /// Array length at scale 3: the next power of two, so that a masked index is a bounds check for the verifier.
 pub const SCALE3_LEN: usize = 256;
-/// Array length at scale 2, a power of two for the same reason.
-pub const SCALE2_LEN: usize = 128;
 
 /// `ceil(2^(31 + j/8))` for j = 1…7: the inner boundaries of an octave as 32-bit mantissas.
 const MANTISSA: [u64; 7] =
@@ -90,12 +86,6 @@ pub const fn scale3(ns: u64) -> u32 {
     (k - MIN_EXP) * 8 + j + 1
 }
 
-/// The scale-2 bucket that a scale-3 bucket is merged into.
-#[inline(always)]
-pub const fn scale2_of(index3: u32) -> u32 {
-    if index3 == 0 { 0 } else { (index3 - 1) / 2 + 1 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,13 +116,6 @@ mod tests {
         assert_eq!(scale3(1 << MAX_EXP), OVERFLOW - 1);
         assert_eq!(scale3((1 << MAX_EXP) + 1), OVERFLOW);
         assert_eq!(scale3(u64::MAX), OVERFLOW);
-    }
-
-    #[test]
-    fn scale_2_merges_pairs_and_keeps_the_ends() {
-        assert_eq!(scale2_of(0), 0);
-        assert_eq!((scale2_of(1), scale2_of(2), scale2_of(3)), (1, 1, 2));
-        assert_eq!(scale2_of(OVERFLOW) as usize, SCALE2_BUCKETS - 1);
     }
 
     proptest! {

@@ -9,7 +9,7 @@
 
 pub mod bucket;
 
-use bucket::{SCALE2_LEN, SCALE3_LEN};
+use bucket::SCALE3_LEN;
 
 /// Set in [`Thread::tid`] once the thread has left its last CPU: the entry is final, user space counts and frees it.
 pub const DEAD: u32 = 1 << 31;
@@ -23,6 +23,9 @@ pub const COMPAT_CALL: u32 = 510;
 pub const OTHER_CALL: u32 = 511;
 /// "What" of a [`RecordKey`] that holds run-queue delays instead of a system call's latency.
 pub const RUN_QUEUE: u32 = 1023;
+
+/// Processes that can be chosen to be measured alone.
+pub const MAX_ONLY: usize = 16;
 
 /// What a thread is doing, as the last event told.
 pub mod state {
@@ -109,10 +112,6 @@ pub struct Thread {
     pub call_blocked_ns: u64,
     /// [`Self::runnable_ns`] when the call was entered.
     pub call_runnable_ns: u64,
-    /// How many calls the one it is inside stands for.
-    pub call_weight: u32,
-    /// Zero.
-    pub pad: u32,
     /// Payload bytes sent through IPv4 and IPv6 sockets.
     pub tx_bytes: u64,
     /// Payload bytes received through IPv4 and IPv6 sockets.
@@ -127,6 +126,12 @@ pub struct Thread {
     pub waits: u32,
     /// Its name when it began to exit; zeros before.
     pub comm: [u8; 16],
+    /// Where the records of the calls are that it made last: see [`cache_cell`] and [`pack_slot`].
+    pub records: [u32; CACHE_CELLS],
+    /// The same for its process's record of run-queue delays.
+    pub queue_record: u32,
+    /// How many calls the one it is inside stands for. (With it an entry is four cache lines, and an index a shift.)
+    pub call_weight: u32,
 }
 
 /// Key of a thread that found its slot taken: the start time tells two users of one tid apart.
@@ -144,25 +149,30 @@ pub struct ThreadKey {
 
 /// Key of a latency record: a process and what is measured of it.
 ///
-/// A process is its tgid (22 bits, the kernel's `PID_MAX_LIMIT`) and its birth, so a reused pid gets records of its own.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A process is its tgid (22 bits, the kernel's `PID_MAX_LIMIT`) and its birth, so a reused pid gets records of its own. Keys
+/// are ordered by process (tgid, then birth), then by what is measured. None is 0: no process has the id 0.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct RecordKey {
-    tgid_what: u32,
-    birth: u32,
-}
+pub struct RecordKey(pub u64);
 
 impl RecordKey {
     const TGID_BITS: u32 = 22;
+    const WHAT_BITS: u32 = 10;
+    const BIRTH_BITS: u32 = 32;
 
     /// Key of `what` (a row of the system-call table or [`RUN_QUEUE`]) in the process (`tgid`, `process_start_ns`).
     #[inline(always)]
     pub const fn new(tgid: u32, process_start_ns: u64, what: u32) -> Self {
-        Self {
-            tgid_what: what << Self::TGID_BITS | tgid & ((1 << Self::TGID_BITS) - 1),
-            birth: Self::birth_of(process_start_ns),
-        }
+        Self::of(tgid, Self::birth_of(process_start_ns), what)
+    }
+
+    /// The same for a process whose birth is known.
+    #[inline(always)]
+    pub const fn of(tgid: u32, birth: u32, what: u32) -> Self {
+        let tgid = tgid as u64 & ((1 << Self::TGID_BITS) - 1);
+        let what = what as u64 & ((1 << Self::WHAT_BITS) - 1);
+        Self(tgid << (Self::BIRTH_BITS + Self::WHAT_BITS) | (birth as u64) << Self::WHAT_BITS | what)
     }
 
     /// Start of a process in microseconds (of 1024 ns), modulo 2^32: two users of one pid would have to be born 73 minutes
@@ -174,25 +184,29 @@ impl RecordKey {
 
     /// The process id.
     pub const fn tgid(self) -> u32 {
-        self.tgid_what & ((1 << Self::TGID_BITS) - 1)
+        (self.0 >> (Self::BIRTH_BITS + Self::WHAT_BITS)) as u32
     }
 
     /// What is measured.
     pub const fn what(self) -> u32 {
-        self.tgid_what >> Self::TGID_BITS
+        (self.0 & ((1 << Self::WHAT_BITS) - 1)) as u32
     }
 
     /// See [`Self::birth_of`].
     pub const fn birth(self) -> u32 {
-        self.birth
+        (self.0 >> Self::WHAT_BITS & 0xffff_ffff) as u32
     }
 }
 
-/// A latency distribution with its sums. The count is the sum of the buckets.
+/// Counts by bucket, modulo 2^32.
+pub type Buckets = [u32; SCALE3_LEN];
+
+/// What is summed up of latencies beside their distribution.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Latency<const N: usize> {
-    /// Sum of all durations, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Sums {
+    /// Sum of all durations, ns. It grows with each of them, so one that stands still has nothing new in its buckets.
     pub total_ns: u64,
     /// Part of it spent blocked (for system calls).
     pub blocked_ns: u64,
@@ -204,21 +218,57 @@ pub struct Latency<const N: usize> {
     pub errors: u32,
     /// Calls that a signal cut short and the kernel restarts (-ERESTART*): no latency sample, not in the buckets.
     pub interrupted: u32,
-    /// Counts by bucket, modulo 2^32.
-    pub buckets: [u32; N],
 }
 
-/// A record of a process: scale 2.
-pub type Record = Latency<SCALE2_LEN>;
-/// A row of the system-call table, or the run-queue delays of a CPU: scale 3.
-pub type Row = Latency<SCALE3_LEN>;
+/// The dense part of a record: its buckets are at the same index in another array, and looked at only when this has changed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Head {
+    /// The sums.
+    pub sums: Sums,
+    /// Whose record it is; 0 for a slot that nobody has.
+    pub key: RecordKey,
+    /// Zero: makes it one cache line.
+    pub pad: u64,
+}
 
-#[cfg(feature = "user")]
-// SAFETY: all fields are unsigned integers or arrays of them; every bit pattern is valid.
-unsafe impl<const N: usize> bytemuck::Zeroable for Latency<N> {}
-#[cfg(feature = "user")]
-// SAFETY: repr(C), 5 u64 and 2 u32 (48 bytes) followed by an even number of u32 (128 or 256): no padding.
-unsafe impl<const N: usize> bytemuck::Pod for Latency<N> where [u32; N]: bytemuck::Pod {}
+/// A row of a table of the host: calls whose record could not be had, or the run-queue delays of a CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Row {
+    /// The sums.
+    pub sums: Sums,
+    /// The distribution. The count is their sum.
+    pub buckets: Buckets,
+}
+
+/// Cells of a thread's cache of record slots.
+pub const CACHE_CELLS: usize = 8;
+/// Bits of a cached word that hold the slot.
+const SLOT_BITS: u32 = 22;
+/// Slots that a record can have: the highest number is never one.
+pub const MAX_SLOTS: u32 = (1 << SLOT_BITS) - 2;
+
+/// The cell of the cache for a row of the system-call table. The factor keeps calls apart that are often made by one thread
+/// (`read`, `write`, `futex` and `epoll_wait`; `openat`, `fstat` and `close`): plain remainders put many of them into one.
+#[inline(always)]
+pub const fn cache_cell(what: u32) -> usize {
+    (what.wrapping_mul(0x34c8_d03b) >> 29) as usize
+}
+
+/// A cached slot, with what it is for.
+#[inline(always)]
+pub const fn pack_slot(what: u32, slot: u32) -> u32 {
+    what << SLOT_BITS | (slot + 1)
+}
+
+/// The slot for `what` in a cached word; [`MAX_SLOTS`] or more when the word is for something else, or 0.
+#[inline(always)]
+pub const fn slot_in(cached: u32, what: u32) -> u32 {
+    (cached ^ what << SLOT_BITS).wrapping_sub(1)
+}
 
 /// Bits of a packed maximum that hold nanoseconds (78 hours); the rest is the epoch.
 const MAX_NS_BITS: u32 = 48;
@@ -272,7 +322,7 @@ pub const BLIND: u64 = u64::MAX;
 pub mod lost {
     /// Events of threads for which there was no entry left.
     pub const THREADS: u32 = 0;
-    /// Latencies for which there was no record left; the global histograms have them.
+    /// Latencies for which there was no record left; those of the host have them.
     pub const RECORDS: u32 = 1;
     /// Number of counters.
     pub const COUNT: u32 = 2;
@@ -288,8 +338,28 @@ mod tests {
     #[test]
     fn record_keys_give_back_their_parts() {
         let key = RecordKey::new(4_194_303, 123_456_789_012, RUN_QUEUE);
-        assert_eq!((key.tgid(), key.what()), (4_194_303, RUN_QUEUE));
+        let birth = RecordKey::birth_of(123_456_789_012);
+        assert_eq!((key.tgid(), key.birth(), key.what()), (4_194_303, birth, RUN_QUEUE));
         assert_ne!(key, RecordKey::new(4_194_303, 123_456_790_100, RUN_QUEUE));
+    }
+
+    #[test]
+    fn keys_are_ordered_by_process_and_then_by_what_is_measured() {
+        let keys = [RecordKey::of(1, 9, 5), RecordKey::of(2, 3, 1023), RecordKey::of(2, 4, 0), RecordKey::of(2, 4, 1)];
+        assert!(keys.is_sorted());
+    }
+
+    #[test]
+    fn a_cached_slot_serves_only_what_it_is_for() {
+        for what in [0, 1, 232, OTHER_CALL, RUN_QUEUE] {
+            for slot in [0, 1, 32_767, MAX_SLOTS - 1] {
+                assert_eq!(slot_in(pack_slot(what, slot), what), slot);
+                let others = (0..=RUN_QUEUE).filter(|other| *other != what);
+                assert!(others.map(|other| slot_in(pack_slot(what, slot), other)).all(|slot| slot >= MAX_SLOTS));
+            }
+            assert!(slot_in(0, what) >= MAX_SLOTS);
+        }
+        assert!((0..CALL_ROWS).all(|what| cache_cell(what) < CACHE_CELLS));
     }
 
     #[test]
@@ -301,8 +371,8 @@ mod tests {
 
     #[test]
     fn layouts_have_no_padding() {
-        assert_eq!(size_of::<Thread>(), 224);
-        assert_eq!(size_of::<Record>(), 48 + 4 * SCALE2_LEN);
+        assert_eq!(size_of::<Thread>(), 256);
+        assert_eq!(size_of::<Head>(), 64);
         assert_eq!(size_of::<Row>(), 48 + 4 * SCALE3_LEN);
     }
 }

@@ -15,7 +15,7 @@ pub struct Used {
     pub more: usize,
     /// Records.
     pub records: usize,
-    /// Rows of the call table.
+    /// Rows of calls without a record.
     pub calls: usize,
     /// Rows of run-queue delays.
     pub cpus: usize,
@@ -35,8 +35,8 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
     vec![
         map("THREADS", "threads by slot", used.slots, sizes.thread_slots, memory.thread_slots, None),
         map("THREADS_MORE", "threads beside", used.more, sizes.threads_more, memory.threads_more, Some(lost.threads)),
-        map("RECORDS", "process × call", used.records, sizes.records, memory.records, Some(lost.records)),
-        map("CALLS", "calls of the host", used.calls, CALL_ROWS, memory.calls, None),
+        map("BUCKETS", "process × call", used.records, sizes.records, memory.records, Some(lost.records)),
+        map("CALLS", "calls without record", used.calls, CALL_ROWS, memory.calls, None),
         map("CPUS", "delays by CPU", used.cpus, sizes.cpus, memory.cpus, None),
     ]
 }

@@ -8,6 +8,6 @@ use crate::kernel::maps::SharedArray;
 pub fn read_cpus(cpus: &SharedArray<Row>) -> Vec<(u32, Row)> {
     (0..cpus.len())
         .filter_map(|cpu| Some((u32::try_from(cpu).ok()?, cpus.get(cpu)?)))
-        .filter(|(_, row)| row.total_ns != 0)
+        .filter(|(_, row)| row.sums.total_ns != 0)
         .collect()
 }

@@ -4,7 +4,7 @@
 use crate::core::histogram::Scale;
 use crate::core::latency::LatencyStats;
 
-/// Run-queue delays of one CPU in one interval, scale 3.
+/// Run-queue delays of one CPU in one interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuStats {
     /// Number of the CPU.

@@ -1,30 +1,212 @@
-//! Reads the system-call table of the host and the records of processes.
+//! Reads the records of processes, and adds up what they hold to the system calls of the host.
+//!
+//! The heads are scanned, a cache line a record; the buckets of a record are looked at only when its sums have changed. What
+//! was added to a record since the last reading is added to the host's row of that call, so that row keeps what the gone
+//! have left.
+//!
+//! Invariant: the host's rows are what all records ever held, and the calls for which there was none: nothing is in them
+//! twice, and they only grow.
 
 use std::io;
+use std::sync::Arc;
 
 use bytemuck::Zeroable as _;
-use kscope_layout::{CALL_ROWS, Record, RecordKey, Row, max_of};
+use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Sums, max_of};
 
-use crate::kernel::maps::{Hash, SharedArray};
-use crate::model::record_order;
+use crate::core::ident::ProcessId;
+use crate::kernel::loader::RecordMaps;
+use crate::kernel::maps::SharedArray;
+use crate::model::{Record, Records};
 
-/// The rows of the table that were ever used, all shards added, by number.
-pub fn read_calls(calls: &SharedArray<Row>, epoch: u32) -> Vec<(u32, Row)> {
-    let shards = calls.len() / CALL_ROWS as usize;
-    (0..CALL_ROWS)
-        .filter_map(|nr| {
-            let mut sum: Option<Row> = None;
+/// Reads the records, and knows what they held when they were read last.
+#[derive(Debug, Default)]
+pub struct RecordReader {
+    /// The record in each slot, as of the last reading; 0 for none.
+    known: Vec<RecordKey>,
+    last: Arc<Records>,
+    /// The ones before: their memory is used again, if nobody looks at them any more.
+    spare: Arc<Records>,
+    /// Slots that were free at the last reading.
+    fresh: Vec<(RecordKey, u32)>,
+    host: HostCalls,
+}
+
+impl RecordReader {
+    /// All records, as they are now. `epoch` is that of the maxima which was closed.
+    pub fn read(&mut self, maps: &RecordMaps, epoch: u32) -> Arc<Records> {
+        self.find_fresh(&maps.heads);
+        let mut next = Arc::try_unwrap(std::mem::take(&mut self.spare)).unwrap_or_default();
+        next.clear();
+        let mut reading = Reading { maps, epoch, next: &mut next, host: &mut self.host, buckets: Vec::new() };
+        let mut fresh = self.fresh.drain(..).peekable();
+        for record in self.last.list() {
+            if self.known.get(record.slot as usize) != Some(&record.key) {
+                continue;
+            }
+            while let Some((key, slot)) = fresh.next_if(|(key, _)| *key < record.key) {
+                reading.take(&Record::fresh(key, slot), &[]);
+            }
+            reading.take(record, self.last.buckets(record));
+        }
+        fresh.for_each(|(key, slot)| reading.take(&Record::fresh(key, slot), &[]));
+        self.spare = std::mem::replace(&mut self.last, Arc::new(next));
+        Arc::clone(&self.last)
+    }
+
+    /// The system calls of the host that were ever made, by number, as of the last reading. `without` holds those for which
+    /// there was no record.
+    pub fn host_calls(&self, without: &SharedArray<Row>, epoch: u32) -> Vec<(u32, Row)> {
+        let shards = without.len() / CALL_ROWS as usize;
+        let row = |nr: u32| {
+            let mut sum = self.host.row(nr).copied();
             for shard in 0..shards {
                 let index = shard * CALL_ROWS as usize + nr as usize;
-                if !is_used(calls, index) {
-                    continue;
+                if is_used(without, index) {
+                    add_row(sum.get_or_insert_with(Row::zeroed), &without.get(index)?, epoch);
                 }
-                let row = calls.get(index)?;
-                add_shard(sum.get_or_insert_with(Row::zeroed), &row, epoch);
             }
             sum.map(|row| (nr, row))
-        })
-        .collect()
+        };
+        (0..CALL_ROWS).filter_map(row).collect()
+    }
+
+    /// Gives the slots of a process back. It must be one that makes no more records. What it added to them since the last
+    /// reading is the host's all the same.
+    pub fn free(&mut self, id: ProcessId, maps: &RecordMaps, epoch: u32) -> io::Result<()> {
+        let mut rest = Records::default();
+        let mut reading = Reading { maps, epoch, next: &mut rest, host: &mut self.host, buckets: Vec::new() };
+        for record in self.last.of(id) {
+            let slot = record.slot as usize;
+            let Some(known) = self.known.get_mut(slot).filter(|key| **key == record.key) else { continue };
+            reading.take(record, self.last.buckets(record));
+            // First nobody finds it any more, then it is zeroed, then it may be taken.
+            maps.index.remove(&record.key)?;
+            maps.buckets.clear(slot);
+            maps.heads.clear(slot);
+            *known = RecordKey::default();
+            maps.free.push(record.slot)?;
+        }
+        Ok(())
+    }
+
+    fn find_fresh(&mut self, heads: &SharedArray<Head>) {
+        self.known.resize(heads.len(), RecordKey::default());
+        for (slot, known) in self.known.iter_mut().enumerate().filter(|(_, known)| known.0 == 0) {
+            let Some(head) = heads.at(slot) else { break };
+            // SAFETY: inside the mapping, aligned; volatile as the kernel writes at the same time.
+            let key = unsafe { (&raw const (*head).key).read_volatile() };
+            if key.0 != 0 {
+                *known = key;
+                #[expect(clippy::cast_possible_truncation, reason = "slots are numbered by a u32")]
+                self.fresh.push((key, slot as u32));
+            }
+        }
+        self.fresh.sort_unstable();
+    }
+}
+
+/// A reading that is being made.
+struct Reading<'a> {
+    maps: &'a RecordMaps,
+    epoch: u32,
+    next: &'a mut Records,
+    host: &'a mut HostCalls,
+    /// Memory that is used for one record after the other.
+    buckets: Vec<(u16, u32)>,
+}
+
+impl Reading<'_> {
+    /// Takes in a record, of which `was` and `buckets_then` are known.
+    fn take(&mut self, was: &Record, buckets_then: &[(u16, u32)]) {
+        let Some(sums) = self.sums(was.slot) else { return };
+        if sums == was.sums {
+            return self.next.push(was.key, sums, was.slot, buckets_then.iter().copied());
+        }
+        self.read_buckets(was.slot);
+        self.host.add(was.key.what(), (&was.sums, buckets_then), (&sums, &self.buckets), self.epoch);
+        self.next.push(was.key, sums, was.slot, self.buckets.iter().copied());
+    }
+
+    fn sums(&self, slot: u32) -> Option<Sums> {
+        let head = self.maps.heads.at(slot as usize)?;
+        // SAFETY: inside the mapping, aligned; volatile as the kernel writes at the same time.
+        Some(unsafe { (&raw const (*head).sums).read_volatile() })
+    }
+
+    /// The buckets of a slot that hold something. After its sums: a program adds to them in the other order.
+    fn read_buckets(&mut self, slot: u32) {
+        self.buckets.clear();
+        let Some(all) = self.maps.buckets.get(slot as usize) else { return };
+        push_used(&all, &mut self.buckets);
+    }
+}
+
+fn push_used(all: &Buckets, used: &mut Vec<(u16, u32)>) {
+    const AT_ONCE: usize = 16;
+    for (part, counts) in all.chunks_exact(AT_ONCE).enumerate() {
+        // Most of a distribution is empty: one test for many.
+        if counts.iter().fold(0, |any, n| any | n) == 0 {
+            continue;
+        }
+        for (at, n) in counts.iter().enumerate().filter(|(_, n)| **n != 0) {
+            #[expect(clippy::cast_possible_truncation, reason = "an index is below 256")]
+            used.push(((part * AT_ONCE + at) as u16, *n));
+        }
+    }
+}
+
+/// What all processes did, by call, those gone included.
+#[derive(Debug, Default)]
+struct HostCalls {
+    /// Rows by number, made when a call is seen for the first time.
+    rows: Vec<Option<Box<Row>>>,
+}
+
+/// The sums of a record, and its buckets.
+type Counted<'a> = (&'a Sums, &'a [(u16, u32)]);
+
+impl HostCalls {
+    fn row(&self, nr: u32) -> Option<&Row> {
+        self.rows.get(nr as usize)?.as_deref()
+    }
+
+    /// Adds what a record grew by. Run-queue delays are no call, and the host's are counted by CPU.
+    fn add(&mut self, nr: u32, was: Counted<'_>, now: Counted<'_>, epoch: u32) {
+        self.rows.resize_with(CALL_ROWS as usize, || None);
+        let Some(row) = self.rows.get_mut(nr as usize) else { return };
+        let row = row.get_or_insert_with(|| Box::new(Row::zeroed()));
+        add_sums(&mut row.sums, was.0, now.0, epoch);
+        for (index, n) in now.1 {
+            if let Some(bucket) = row.buckets.get_mut(usize::from(*index)) {
+                *bucket = bucket.wrapping_add(*n);
+            }
+        }
+        for (index, n) in was.1 {
+            if let Some(bucket) = row.buckets.get_mut(usize::from(*index)) {
+                *bucket = bucket.wrapping_sub(*n);
+            }
+        }
+    }
+}
+
+/// Adds what was counted from `was` to `now`. Sums are cumulative, the maximum is that of the closed epoch.
+fn add_sums(to: &mut Sums, was: &Sums, now: &Sums, epoch: u32) {
+    to.total_ns = to.total_ns.wrapping_add(now.total_ns).wrapping_sub(was.total_ns);
+    to.blocked_ns = to.blocked_ns.wrapping_add(now.blocked_ns).wrapping_sub(was.blocked_ns);
+    to.runnable_ns = to.runnable_ns.wrapping_add(now.runnable_ns).wrapping_sub(was.runnable_ns);
+    to.errors = to.errors.wrapping_add(now.errors).wrapping_sub(was.errors);
+    to.interrupted = to.interrupted.wrapping_add(now.interrupted).wrapping_sub(was.interrupted);
+    let slot = (epoch & 1) as usize;
+    if max_of(now.max[slot], epoch) > max_of(to.max[slot], epoch) {
+        to.max[slot] = now.max[slot];
+    }
+}
+
+fn add_row(sum: &mut Row, row: &Row, epoch: u32) {
+    add_sums(&mut sum.sums, &Sums::default(), &row.sums, epoch);
+    for (bucket, n) in sum.buckets.iter_mut().zip(&row.buckets) {
+        *bucket = bucket.wrapping_add(*n);
+    }
 }
 
 /// Looks at two words of a row instead of copying a kilobyte.
@@ -32,33 +214,8 @@ fn is_used(rows: &SharedArray<Row>, index: usize) -> bool {
     rows.at(index).is_some_and(|row| {
         // SAFETY: inside the mapping, aligned; volatile as the kernel writes at the same time.
         unsafe {
-            (&raw const (*row).total_ns).read_volatile() != 0 || (&raw const (*row).interrupted).read_volatile() != 0
+            let sums = &raw const (*row).sums;
+            (&raw const (*sums).total_ns).read_volatile() != 0 || (&raw const (*sums).interrupted).read_volatile() != 0
         }
     })
-}
-
-/// Adds another shard of the same row. Sums are cumulative, the maximum is that of the closed epoch.
-fn add_shard(sum: &mut Row, shard: &Row, epoch: u32) {
-    sum.total_ns = sum.total_ns.wrapping_add(shard.total_ns);
-    sum.blocked_ns = sum.blocked_ns.wrapping_add(shard.blocked_ns);
-    sum.runnable_ns = sum.runnable_ns.wrapping_add(shard.runnable_ns);
-    sum.errors = sum.errors.wrapping_add(shard.errors);
-    sum.interrupted = sum.interrupted.wrapping_add(shard.interrupted);
-    let slot = (epoch & 1) as usize;
-    if max_of(shard.max[slot], epoch) > max_of(sum.max[slot], epoch) {
-        sum.max[slot] = shard.max[slot];
-    }
-    for (bucket, n) in sum.buckets.iter_mut().zip(&shard.buckets) {
-        *bucket = bucket.wrapping_add(*n);
-    }
-}
-
-/// All records, in the order samples keep them.
-pub fn read_records(records: &mut Hash<RecordKey, Record>) -> io::Result<Vec<(RecordKey, Record)>> {
-    let mut all = Vec::new();
-    records.for_each(|key, record| all.push((key, *record)))?;
-    all.sort_unstable_by_key(|(key, _)| record_order(*key));
-    // A batch may show an entry twice when the map changes meanwhile.
-    all.dedup_by_key(|(key, _)| *key);
-    Ok(all)
 }

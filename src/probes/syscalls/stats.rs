@@ -5,7 +5,7 @@
 use crate::core::histogram::Scale;
 use crate::core::latency::LatencyStats;
 
-/// One system call in one interval, of the host (scale 3) or of a process (scale 2).
+/// One system call in one interval, of the host or of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallStats {
     /// Number of the call on this architecture, or a row of `kscope_layout` (`COMPAT_CALL`, `OTHER_CALL`).

@@ -113,6 +113,9 @@ pub struct ThreadReader {
     dead: HashMap<ProcessId, ProcessReading>,
     /// Thread ids and sequences of those that were on or waiting for a CPU in the last pass.
     busy: HashMap<u32, u32>,
+    /// Memory that is used again at the next pass.
+    spare: HashMap<ProcessId, ProcessReading>,
+    running: Vec<Thread>,
 }
 
 impl ThreadReader {
@@ -123,7 +126,9 @@ impl ThreadReader {
         more: &mut Hash<ThreadKey, Thread>,
         horizon: Horizon,
     ) -> io::Result<Threads> {
-        let mut living = Vec::new();
+        let mut out = Threads { processes: std::mem::take(&mut self.spare), ..Threads::default() };
+        out.processes.clone_from(&self.dead);
+        self.running.clear();
         let busy_before = std::mem::take(&mut self.busy);
         for index in 0..slots.len() {
             let Some(at) = slots.at(index) else { break };
@@ -132,33 +137,37 @@ impl ThreadReader {
                 self.busy.insert(thread.tid, thread.seq);
             }
             if thread.tid & DEAD != 0 || vanished(&thread, &busy_before) || horizon.missed_the_end(&thread) {
-                self.bury(&thread);
+                self.bury(&thread, &mut out);
                 free(at);
             } else {
-                living.push(thread);
+                out.slots += 1;
+                self.take(&thread, &mut out, horizon);
             }
         }
-        let slots = living.len();
         let mut done = Vec::new();
-        let in_slots: HashSet<(u32, u64)> = living.iter().map(|t| (t.tid, t.start_ns)).collect();
         more.for_each(|key, thread| {
             // One that has a slot as well was made twice (`ebpf/src/found.rs`): nobody writes this one any more.
-            if thread.tid & DEAD != 0
-                || in_slots.contains(&(thread.tid, thread.start_ns))
-                || horizon.missed_the_end(thread)
-            {
+            if thread.tid & DEAD != 0 || has_slot(slots, thread) || horizon.missed_the_end(thread) {
                 done.push((key, *thread));
             } else if thread.tid != 0 {
-                living.push(*thread);
+                out.more += 1;
+                self.take(thread, &mut out, horizon);
             }
         })?;
         for (key, thread) in done {
             // Counted only if it was still there: an entry is never counted twice.
             if more.remove(&key)? {
-                self.bury(&thread);
+                self.bury(&thread, &mut out);
             }
         }
-        Ok(Threads { slots, more: living.len() - slots, ..self.sum_up(&living, horizon) })
+        self.take_running(&mut out, horizon);
+        out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
+        Ok(out)
+    }
+
+    /// Takes back what a pass has found, for its memory.
+    pub fn reuse(&mut self, processes: HashMap<ProcessId, ProcessReading>) {
+        self.spare = processes;
     }
 
     /// Drops the account of a process that is gone and was reported.
@@ -166,33 +175,83 @@ impl ThreadReader {
         self.dead.remove(&id);
     }
 
-    fn bury(&mut self, thread: &Thread) {
-        let process = self.dead.entry(id_of(thread)).or_default();
-        process.account.add(&account_of(thread));
-        describe(process, thread);
+    fn bury(&mut self, thread: &Thread, out: &mut Threads) {
+        for processes in [&mut self.dead, &mut out.processes] {
+            let process = processes.entry(id_of(thread)).or_default();
+            process.account.add(&account_of(thread));
+            describe(process, thread);
+        }
     }
 
-    fn sum_up(&self, living: &[Thread], horizon: Horizon) -> Threads {
-        let mut out = Threads { processes: self.dead.clone(), ..Threads::default() };
-        let on_cpu = last_on_cpus(living);
-        for thread in living {
-            let mut thread = *thread;
+    /// Adds a living thread to its process; one that runs has to wait until it is known who else does.
+    fn take(&mut self, thread: &Thread, out: &mut Threads, horizon: Horizon) {
+        if thread.state == state::RUNNING {
+            self.running.push(*thread);
+        } else {
+            out.add(thread, horizon);
+        }
+    }
+
+    fn take_running(&mut self, out: &mut Threads, horizon: Horizon) {
+        let on_cpu = last_on_cpus(&self.running);
+        for thread in &mut self.running {
             // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
             // not seen (some sandboxes keep programs from running in the context of their own processes).
-            if thread.state == state::RUNNING && on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
+            if on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
                 thread.state = state::UNKNOWN;
             }
-            let until = horizon.known_until(&thread);
-            extend_to(&mut thread, until);
-            let process = out.processes.entry(id_of(&thread)).or_default();
-            process.account.add(&account_of(&thread));
-            process.threads += 1;
-            describe(process, &thread);
-            out.inflight.extend(in_flight(&thread, horizon));
+            out.add(thread, horizon);
         }
-        out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
-        out
     }
+}
+
+impl Threads {
+    fn add(&mut self, thread: &Thread, horizon: Horizon) {
+        let process = self.processes.entry(id_of(thread)).or_default();
+        process.account.add(&account_at(thread, horizon.known_until(thread)));
+        process.threads += 1;
+        describe(process, thread);
+        self.inflight.extend(in_flight(thread, horizon));
+    }
+}
+
+/// Which of the wanted processes have a thread that is not dead.
+pub fn with_threads(
+    slots: &SharedArray<Thread>,
+    more: &mut Hash<ThreadKey, Thread>,
+    wanted: impl Fn(ProcessId) -> bool,
+) -> io::Result<HashSet<ProcessId>> {
+    let mut found = HashSet::new();
+    let mut look = |tid: u32, id: ProcessId| {
+        if tid != 0 && tid & DEAD == 0 && wanted(id) {
+            found.insert(id);
+        }
+    };
+    for at in (0..slots.len()).filter_map(|index| slots.at(index)) {
+        // SAFETY: `at` comes from `SharedArray::at`; volatile as the kernel writes at the same time. Most slots are free: one
+        // word of them is enough.
+        unsafe {
+            let tid = (&raw const (*at).tid).read_volatile();
+            if tid != 0 && tid & DEAD == 0 {
+                let start_ns = (&raw const (*at).process_start_ns).read_volatile();
+                let pid = (&raw const (*at).tgid).read_volatile();
+                look(tid, ProcessId { pid, birth: RecordKey::birth_of(start_ns) });
+            }
+        }
+    }
+    more.for_each(|_, thread| look(thread.tid, id_of(thread)))?;
+    Ok(found)
+}
+
+/// Does the array hold this thread, too?
+fn has_slot(slots: &SharedArray<Thread>, thread: &Thread) -> bool {
+    let index = thread.tid as usize & slots.len().wrapping_sub(1);
+    slots.at(index).is_some_and(|at| {
+        // SAFETY: `at` comes from `SharedArray::at`; volatile as the kernel writes at the same time.
+        let (tid, start_ns) =
+            unsafe { ((&raw const (*at).tid).read_volatile(), (&raw const (*at).start_ns).read_volatile()) };
+        (tid, start_ns) == (thread.tid, thread.start_ns)
+    })
 }
 
 /// True for a thread that seems to be on or waiting for a CPU, but has not stirred since the last pass and is not there any
@@ -272,25 +331,27 @@ fn account_of(thread: &Thread) -> Account {
 }
 
 /// When each CPU's running thread was last heard of.
-fn last_on_cpus(living: &[Thread]) -> HashMap<u32, u64> {
+fn last_on_cpus(running: &[Thread]) -> HashMap<u32, u64> {
     let mut last = HashMap::new();
-    for thread in living.iter().filter(|t| t.state == state::RUNNING) {
+    for thread in running {
         let since = last.entry(thread.cpu).or_insert(0);
         *since = thread.since_ns.max(*since);
     }
     last
 }
 
-/// Accounts the time from the last event to `now_ns` to what the thread has been doing since.
-fn extend_to(thread: &mut Thread, now_ns: u64) {
-    let ns = now_ns.saturating_sub(thread.since_ns);
+/// The account with the time from the last event to `now_ns`, in which the thread has been doing what it did then.
+fn account_at(thread: &Thread, now_ns: u64) -> Account {
+    let mut account = account_of(thread);
+    let (ns, time) = (now_ns.saturating_sub(thread.since_ns), &mut account.time);
     match thread.state {
-        state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => thread.kernel_ns += ns,
-        state::RUNNING => thread.user_ns += ns,
-        state::RUNNABLE => thread.runnable_ns += ns,
-        state::SLEEPING | state::DISK_SLEEP => thread.blocked_ns += ns,
+        state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => time.kernel_ns += ns,
+        state::RUNNING => time.user_ns += ns,
+        state::RUNNABLE => time.runnable_ns += ns,
+        state::SLEEPING | state::DISK_SLEEP => time.blocked_ns += ns,
         _ => {}
     }
+    account
 }
 
 fn describe(process: &mut ProcessReading, thread: &Thread) {

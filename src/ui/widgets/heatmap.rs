@@ -283,7 +283,7 @@ mod tests {
     fn the_axis_covers_what_is_visible_and_at_least_three_decades() {
         let one = histogram(Scale::Three, &[(2_000, 1)]);
         assert_eq!(Axis::covering([&one].into_iter()), Axis { low: 3, high: 6 });
-        let wide = histogram(Scale::Two, &[(10, 1), (1 << 40, 1)]);
+        let wide = histogram(Scale::Three, &[(10, 1), (1 << 40, 1)]);
         assert_eq!(Axis::covering([&one, &wide].into_iter()), Axis { low: 1, high: 12 });
         let labels: Vec<String> = (1..12).map(decade_label).collect();
         assert_eq!(labels.join(" "), "10 ns 100 ns 1 µs 10 µs 100 µs 1 ms 10 ms 100 ms 1 s 10 s 100 s");

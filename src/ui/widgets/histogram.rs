@@ -90,10 +90,8 @@ struct Shape {
 
 impl Shape {
     fn choose(plot: &HistogramPlot<'_>, height: u16) -> Option<Self> {
-        // One step coarser than the buckets of the coarsest histogram drawn.
-        let coarse = [Some(plot.histogram), plot.baseline].iter().flatten().any(|h| h.scale() == Scale::Two);
-        let finest: u32 = if coarse { 2 } else { 4 };
-        let finer = [(finest, 1), (2, 1)].into_iter();
+        // The finest rows are one step coarser than the buckets.
+        let finer = [(4, 1), (2, 1)].into_iter();
         for (per_octave, octaves) in finer.chain((1..=MAX_OCTAVES).map(|octaves| (1, octaves))) {
             let rows = Rows { per_octave, octaves };
             let live = rows.counts(plot.histogram);

@@ -2,7 +2,7 @@
 
 use crate::core::histogram::{Histogram, Scale};
 use crate::ui::theme::Theme;
-use kscope_layout::bucket::{scale2_of, scale3};
+use kscope_layout::bucket::scale3;
 use proptest::prelude::*;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -30,9 +30,7 @@ pub fn text_of(buf: &Buffer) -> String {
 pub fn histogram(scale: Scale, values: &[(u64, u64)]) -> Histogram {
     let mut h = Histogram::new(scale);
     for &(ns, count) in values {
-        let fine = scale3(ns);
-        let index = if scale == Scale::Three { fine } else { scale2_of(fine) };
-        h.add(u16::try_from(index).unwrap(), count);
+        h.add(u16::try_from(scale3(ns)).unwrap(), count);
     }
     h
 }
@@ -40,9 +38,9 @@ pub fn histogram(scale: Scale, values: &[(u64, u64)]) -> Histogram {
 /// Any histogram, the open buckets at both ends included.
 pub fn any_histogram() -> impl Strategy<Value = Histogram> {
     let values = proptest::collection::vec((0_u32..64, any::<u64>(), 1_u64..1 << 40), 0..12);
-    (any::<bool>(), values).prop_map(|(fine, values)| {
+    values.prop_map(|values| {
         let values: Vec<(u64, u64)> = values.into_iter().map(|(shift, ns, n)| (ns >> shift, n)).collect();
-        histogram(if fine { Scale::Three } else { Scale::Two }, &values)
+        histogram(Scale::Three, &values)
     })
 }
 
