@@ -9,7 +9,7 @@ SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test bench screenshots
+.PHONY: run test bench bench-scale screenshots
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -27,6 +27,11 @@ test:
 bench:
 	@scripts/setup.sh run
 	cargo bench --features bench --bench cost $(AS_ROOT) -- $(ARGS)
+
+# How user space grows with the machine, on simulated ones, without root: make bench-scale ARGS=--quick
+bench-scale:
+	@scripts/setup.sh build
+	cargo bench --bench scale -- $(ARGS)
 
 # The pictures of the README, from the real program (scripts/screenshot).
 screenshots:

@@ -72,6 +72,11 @@ impl Histogram {
         Self { scale, buckets: Vec::new() }
     }
 
+    /// From `(index, count)` with rising indices and counts above zero.
+    pub fn rising(scale: Scale, buckets: impl Iterator<Item = (u16, u64)>) -> Self {
+        Self { scale, buckets: buckets.collect() }
+    }
+
     /// What was counted between two readings of the same cumulative buckets, modulo 2^32 as the kernel counts.
     pub fn between(scale: Scale, prev: Option<&[u32]>, next: &[u32]) -> Self {
         let mut buckets = Vec::new();
@@ -116,6 +121,11 @@ impl Histogram {
     /// `(index, count)` of each bucket that holds something, rising.
     pub fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
         self.buckets.iter().copied()
+    }
+
+    /// Memory of the buckets, bytes.
+    pub const fn weight(&self) -> usize {
+        self.buckets.capacity() * size_of::<(u16, u64)>()
     }
 
     /// Number of values.
@@ -189,6 +199,34 @@ impl Histogram {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is at most 2^37")]
         let value = self.scale.midpoint(index).round() as u64;
         if max_ns == 0 { value } else { value.min(max_ns) }
+    }
+}
+
+/// The sum of many histograms, without looking for each bucket.
+pub struct Sum {
+    scale: Scale,
+    counts: [u64; SCALE3_BUCKETS],
+}
+
+impl Sum {
+    /// Of none yet.
+    pub const fn new(scale: Scale) -> Self {
+        Self { scale, counts: [0; SCALE3_BUCKETS] }
+    }
+
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Histogram) {
+        for (index, count) in other.iter() {
+            self.counts[usize::from(index)] += count;
+        }
+    }
+
+    /// The sum.
+    pub fn histogram(&self) -> Histogram {
+        let filled = || (0_u16..).zip(&self.counts).filter(|(_, n)| **n != 0);
+        let mut buckets = Vec::with_capacity(filled().count());
+        buckets.extend(filled().map(|(index, n)| (index, *n)));
+        Histogram { scale: self.scale, buckets }
     }
 }
 
@@ -270,6 +308,11 @@ mod tests {
             let mut ab = of(Scale::Three, &a);
             ab.merge(&of(Scale::Three, &b));
             prop_assert_eq!(&ab, &of(Scale::Three, &all));
+            let mut sum = Sum::new(Scale::Three);
+            sum.add(&of(Scale::Three, &a));
+            prop_assert_eq!(sum.histogram(), of(Scale::Three, &a));
+            sum.add(&of(Scale::Three, &b));
+            prop_assert_eq!(sum.histogram(), ab);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use kscope_layout::Sums;
 
-use super::histogram::{Histogram, Scale};
+use super::histogram::{Histogram, Scale, Sum};
 
 /// The latencies of one kind in one interval. Times in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,17 @@ impl LatencyStats {
         }
     }
 
+    /// All of `many`, at `scale` or at that of the coarsest.
+    pub fn sum<'a>(scale: Scale, many: impl IntoIterator<Item = &'a Self>) -> Self {
+        let (mut all, mut sum) = (Self::empty(scale), Sum::new(scale));
+        for one in many {
+            sum.add(&one.histogram);
+            all.add_sums(one);
+        }
+        all.histogram = sum.histogram();
+        all
+    }
+
     /// Completed calls or waits.
     pub fn count(&self) -> u64 {
         self.histogram.count()
@@ -102,6 +113,10 @@ impl LatencyStats {
     /// Adds what `other` holds, of another interval or of another process.
     pub fn merge(&mut self, other: &Self) {
         self.histogram.merge(&other.histogram);
+        self.add_sums(other);
+    }
+
+    fn add_sums(&mut self, other: &Self) {
         self.total_ns += other.total_ns;
         self.blocked_ns += other.blocked_ns;
         self.runnable_ns += other.runnable_ns;

@@ -8,8 +8,10 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use aya::maps::Map;
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -104,10 +106,16 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
 pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError> {
     check()?;
     raise_memlock_limit();
-    let offsets = Offsets::read(Path::new(VMLINUX))?;
-    let btf = Btf::from_sys_fs()?;
+    // Types are parsed for three: our offsets, aya's loader, which does so by itself, and its programs. Side by side, or
+    // each would make the first numbers come some 20 ms later.
+    let (offsets, btf, loader) = thread::scope(|scope| {
+        let (btf, loader) = (scope.spawn(Btf::from_sys_fs), scope.spawn(EbpfLoader::new));
+        (Offsets::read(Path::new(VMLINUX)), btf.join(), loader.join())
+    });
+    let (offsets, btf) = (offsets?, btf.unwrap_or_else(|panic| resume_unwind(panic))?);
+    let loader = loader.unwrap_or_else(|panic| resume_unwind(panic));
     let sizes = Sizes::of(host_facts());
-    let ebpf = create(&offsets, &btf, sizes, only).map_err(|e| LoadError::Object(Box::new(e)))?;
+    let ebpf = create(loader, &offsets, sizes, only).map_err(|e| LoadError::Object(Box::new(e)))?;
     let maps = open_maps(&ebpf, sizes)?;
     let mut attached = Attached::new(ebpf);
     let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
@@ -145,7 +153,7 @@ fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: &Bt
     ProbeStatus { name, hook: HOOK, state }
 }
 
-fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes, only: &[u32]) -> Result<Ebpf, aya::EbpfError> {
+fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32]) -> Result<Ebpf, aya::EbpfError> {
     let mut chosen = [0; MAX_ONLY];
     chosen.iter_mut().zip(only).for_each(|(place, pid)| *place = *pid);
     let masks = [
@@ -154,8 +162,7 @@ fn create(offsets: &Offsets, btf: &Btf, sizes: Sizes, only: &[u32]) -> Result<Eb
         ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
         ("SELF_TGID", std::process::id()),
     ];
-    let mut loader = EbpfLoader::new();
-    loader.btf(Some(btf));
+    let mut loader = loader;
     for (name, value) in offsets.globals() {
         loader.override_global(name, value, true);
     }

@@ -15,8 +15,11 @@ use crate::core::units::{printable, printable_bytes};
 use crate::model::Ident;
 use crate::probes::time::probe::ProcessReading;
 
-/// A process may have changed its name without a sign of it (`prctl`): each is asked again after this many samples.
+/// A process may have changed its name without a sign of it (`prctl`): each that ran since is asked again after this many
+/// samples.
 const REFRESH_EVERY: u64 = 16;
+/// Others can move a process to another cgroup while it rests: so each is asked again after this many at the latest.
+const REFRESH_ALL_EVERY: u64 = 256;
 
 /// What was asked, and when.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ struct Known {
     ident: Arc<Ident>,
     /// Calls of `execve` that the process had made when it was asked.
     execs: u64,
+    /// The CPU time that its threads had used by then, ns.
+    on_cpu_ns: u64,
 }
 
 /// The table of who is who.
@@ -42,18 +47,22 @@ impl Processes {
 
     /// Who the process is. `execs` counts its calls of `execve`: one more, and it is somebody else.
     pub fn ident(&mut self, id: ProcessId, reading: &ProcessReading, execs: u64, exited: bool) -> Arc<Ident> {
-        let turn = self.round % REFRESH_EVERY == u64::from(id.pid) % REFRESH_EVERY;
+        let turn = |every: u64| self.round % every == u64::from(id.pid) % every;
+        let on_cpu_ns = reading.account.time.on_cpu_ns();
         // Of the dead there is nothing to ask any more, but they may have left a last name.
-        let due = if exited { reading.last_comm.is_some() } else { turn };
+        let due = |known: &Known| {
+            let ran = known.on_cpu_ns != on_cpu_ns;
+            if exited { reading.last_comm.is_some() } else { turn(REFRESH_ALL_EVERY) || ran && turn(REFRESH_EVERY) }
+        };
         let known = self.known.get(&id);
-        if let Some(known) = known.filter(|k| k.execs == execs && !due) {
+        if let Some(known) = known.filter(|k| k.execs == execs && !due(k)) {
             return Arc::clone(&known.ident);
         }
         let before = known.map(|k| Arc::clone(&k.ident));
         let ident = self.ask(id, reading, exited, before.as_deref());
         // Most refreshes change nothing: then the old one stays shared.
         let ident = before.filter(|b| **b == ident).unwrap_or_else(|| Arc::new(ident));
-        self.known.insert(id, Known { ident: Arc::clone(&ident), execs });
+        self.known.insert(id, Known { ident: Arc::clone(&ident), execs, on_cpu_ns });
         ident
     }
 

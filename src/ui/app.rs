@@ -18,8 +18,9 @@ use super::help;
 use super::history::{History, Look};
 use super::keys::{self, Action};
 use super::overlay::{Asked, Overlay, Question};
-use super::rows::{self, CallRow, ProcessRow, ProgramRow, Who};
-use super::selection::RowId;
+use super::processes::{ProcessList, Who};
+use super::rows::{self, CallRow, ProgramRow};
+use super::selection::{Ids, RowId};
 use super::tables::{TableId, Tables};
 use super::theme::Theme;
 use super::view::View;
@@ -89,7 +90,7 @@ pub struct App {
     /// Rows of the table that has the keys, when it lists calls.
     pub(super) calls: Vec<CallRow>,
     /// Rows of the table that has the keys, when it lists processes.
-    pub(super) processes: Vec<ProcessRow>,
+    pub(super) processes: ProcessList,
     /// Rows of the table that has the keys, when it lists programs.
     pub(super) programs: Vec<ProgramRow>,
     pub(super) overlay: Option<Overlay>,
@@ -114,7 +115,7 @@ impl App {
             tables: Tables::default(),
             callers_of: None,
             calls: Vec::new(),
-            processes: Vec::new(),
+            processes: ProcessList::default(),
             programs: Vec::new(),
             overlay: None,
             message: None,
@@ -225,8 +226,9 @@ impl App {
             Action::NextView => self.show(self.view.stepped(1)),
             Action::PreviousView => self.show(self.view.stepped(View::ALL.len() - 1)),
             Action::Move(motion) => {
-                let ids = self.row_ids();
-                self.tables.of_mut(self.table()).cursor.go(motion, &ids);
+                let table = self.table();
+                let rows = ids(table, &self.calls, &self.processes, &self.programs);
+                self.tables.of_mut(table).cursor.go(motion, rows);
             }
             Action::Enter => self.enter(),
             Action::Back => self.back(),
@@ -261,10 +263,10 @@ impl App {
     }
 
     fn enter(&mut self) {
-        let ids = self.row_ids();
-        match ids.get(self.tables.of(self.table()).cursor.index()) {
+        let rows = ids(self.table(), &self.calls, &self.processes, &self.programs);
+        match rows.at(self.tables.of(self.table()).cursor.index()) {
             Some(RowId::Call(nr)) => {
-                self.callers_of = Some(*nr);
+                self.callers_of = Some(nr);
                 self.tables.of_mut(TableId::Callers).restart();
                 self.refresh();
             }
@@ -415,44 +417,63 @@ impl App {
         let Some(tick) = history.latest() else { return Vec::new() };
         let gone = self.look.filter.pids.iter().filter(|&&pid| tick.snapshot.process(pid).is_none());
         gone.map(|&pid| match history.last_seen(pid) {
-            Some((process, seen_s)) => {
+            Some((ident, seen_s)) => {
                 let ago = units::age(seconds_ns(tick.snapshot.unix_s - seen_s));
-                format!("{pid} ({}) exited {ago} ago.", units::printable(&process.ident.comm))
+                format!("{pid} ({}) exited {ago} ago.", units::printable(&ident.comm))
             }
             None => format!("No process {pid}: it may be gone, a thread, or a pid of another namespace."),
         })
         .collect()
     }
 
-    fn row_ids(&self) -> Vec<RowId> {
-        rows::ids(&self.calls).chain(rows::ids(&self.processes)).chain(rows::ids(&self.programs)).collect()
-    }
-
     /// Derives the rows of the table that has the keys, and finds the selected one again.
     fn refresh(&mut self) {
         let id = self.table();
         let (history, table) = (self.frozen.as_ref().unwrap_or(&self.live), self.tables.of(id));
-        let list = |who| rows::processes(history, &self.look, &table.text, who);
-        let (mut calls, mut processes) = match id {
-            TableId::Who => (Vec::new(), list(Who::Everybody)),
-            TableId::Calls => (rows::calls(history, &self.look, &table.text), Vec::new()),
-            TableId::Callers => (Vec::new(), list(Who::Callers(self.callers_of.unwrap_or_default()))),
-            TableId::Delayed => (Vec::new(), list(Who::Delayed)),
-            TableId::Talking => (Vec::new(), list(Who::Talking)),
-            TableId::Programs => (Vec::new(), Vec::new()),
+        self.calls.clear();
+        self.programs.clear();
+        self.processes.clear();
+        let who = match id {
+            TableId::Calls => {
+                self.calls = rows::calls(history, &self.look, &table.text);
+                columns::sort(&mut self.calls, columns::CALLS, table.sort, table.falling);
+                None
+            }
+            TableId::Programs => {
+                self.programs = rows::programs(history, &table.text);
+                columns::sort(&mut self.programs, columns::PROGRAMS, table.sort, table.falling);
+                None
+            }
+            TableId::Who => Some(Who::Everybody),
+            TableId::Callers => Some(Who::Callers(self.callers_of.unwrap_or_default())),
+            TableId::Delayed => Some(Who::Delayed),
+            TableId::Talking => Some(Who::Talking),
         };
-        let mut programs = if id == TableId::Programs { rows::programs(history, &table.text) } else { Vec::new() };
-        columns::sort(&mut calls, columns::CALLS, table.sort, table.falling);
-        columns::sort(&mut processes, columns::of_processes(id), table.sort, table.falling);
-        columns::sort(&mut programs, columns::PROGRAMS, table.sort, table.falling);
-        (self.calls, self.processes, self.programs) = (calls, processes, programs);
-        let ids = self.row_ids();
-        self.tables.of_mut(id).cursor.settle(&ids);
+        if let Some(who) = who {
+            self.processes.list(history, &self.look, &table.text, who);
+            self.processes.sort(columns::of_processes(id), table.sort, table.falling);
+        }
+        let rows = ids(id, &self.calls, &self.processes, &self.programs);
+        self.tables.of_mut(id).cursor.settle(rows);
+    }
+}
+
+/// The rows of a table, by what it lists.
+fn ids<'a>(
+    id: TableId,
+    calls: &'a Vec<CallRow>,
+    processes: &'a ProcessList,
+    programs: &'a Vec<ProgramRow>,
+) -> &'a dyn Ids {
+    match id {
+        TableId::Calls => calls,
+        TableId::Programs => programs,
+        TableId::Who | TableId::Callers | TableId::Delayed | TableId::Talking => processes,
     }
 }
 
 /// Seconds as nanoseconds; nothing for what is negative.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float that is too large saturates")]
-pub(super) fn seconds_ns(seconds: f64) -> u64 {
+pub(crate) fn seconds_ns(seconds: f64) -> u64 {
     (seconds.max(0.0) * 1e9) as u64
 }

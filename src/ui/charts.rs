@@ -2,6 +2,8 @@
 //!
 //! Not here: the widgets themselves, which know nothing of snapshots.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -46,12 +48,12 @@ pub fn bound(latency: &LatencyStats) -> String {
 }
 
 /// A heatmap of one distribution of each interval, the newest at the right.
-pub fn heatmap(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, pick: impl Fn(&Tick) -> Option<&Histogram>) {
-    let ticks: Vec<&Tick> = ctx.history.last(usize::from(area.width)).collect();
-    let blank = usize::from(area.width).saturating_sub(ticks.len());
+pub fn heatmap(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, pick: impl Fn(&Tick) -> Option<Cow<'_, Histogram>>) {
+    let picked: Vec<_> = ctx.history.last(usize::from(area.width)).map(pick).collect();
+    let blank = usize::from(area.width).saturating_sub(picked.len());
     let empty = Histogram::new(crate::core::histogram::Scale::Three);
     let mut columns: Vec<Option<&Histogram>> = vec![None; blank];
-    columns.extend(ticks.iter().map(|tick| Some(pick(tick).unwrap_or(&empty))));
+    columns.extend(picked.iter().map(|histogram| Some(histogram.as_deref().unwrap_or(&empty))));
     Heatmap { columns: &columns, seconds_per_column: ctx.snapshot().seconds(), theme: ctx.theme }.render(area, buf);
 }
 

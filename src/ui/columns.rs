@@ -15,7 +15,8 @@ pub use self::programs::PROGRAMS;
 use super::charts::bar;
 use super::ctx::Ctx;
 use super::history::Tick;
-use super::rows::{CallRow, Digest, ProcessRow, Row};
+use super::processes::ProcessRow;
+use super::rows::{CallRow, Digest, Row};
 use super::tables::TableId;
 use super::widgets::bar::StackedBar;
 use super::widgets::spark::spark;
@@ -83,8 +84,8 @@ const PID: Column<ProcessRow> = Column::number(
     "PID",
     7,
     0,
-    |r| Key::Number(Some(f64::from(r.id.pid))),
-    |r, c| cell(r.id.pid.to_string(), c.theme.dim),
+    |r| Key::Number(Some(f64::from(r.process().id.pid))),
+    |r, c| cell(r.process().id.pid.to_string(), c.theme.dim),
 );
 
 const COMMAND: Column<ProcessRow> = Column {
@@ -92,43 +93,55 @@ const COMMAND: Column<ProcessRow> = Column {
     width: Width::Fill(15),
     right: false,
     rank: 0,
-    key: Some(|r| Key::Text(&r.ident.comm)),
+    key: Some(|r| Key::Text(&r.process().ident.comm)),
     cell: command,
 };
 
-const USER: Column<ProcessRow> =
-    Column::text("USER", 9, 7, |r| Key::Text(&r.ident.user), |r, c| cell(r.ident.user.clone(), c.theme.dim));
+const USER: Column<ProcessRow> = Column::text(
+    "USER",
+    9,
+    7,
+    |r| Key::Text(&r.process().ident.user),
+    |r, c| cell(r.process().ident.user.clone(), c.theme.dim),
+);
 
 const ON_CPU: Column<ProcessRow> = Column::number(
     "on-cpu",
     7,
     1,
-    |r| Key::Number(Some(r.time.on_cpu_ns() as f64)),
-    |r, c| measured(c, on_cpu_quality(c), units::percent(c.per_s(r.time.on_cpu_ns()) / 1e9), r.time.on_cpu_ns() == 0),
+    |r| Key::Number(Some(r.process().time.on_cpu_ns() as f64)),
+    |r, c| {
+        measured(
+            c,
+            on_cpu_quality(c),
+            units::percent(c.per_s(r.process().time.on_cpu_ns()) / 1e9),
+            r.process().time.on_cpu_ns() == 0,
+        )
+    },
 );
 
 /// Overview: who is behind it all.
 pub const WHO: &[Column<ProcessRow>] = &[
     PID,
     COMMAND,
-    Column::number("calls/s", 8, 3, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
-    Column::number("p99 call", 8, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
+    Column::number("calls/s", 8, 3, |r| count_key(r.calls()), |r, c| call_rate(r.calls(), c)),
+    Column::number("p99 call", 8, 2, |r| ns_key(r.calls().p99), |r, c| call_time(r.calls().p99, c)),
     Column::picture("in", 11, 5, slow_call),
-    Column::number("run-q p99", 9, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
+    Column::number("run-q p99", 9, 2, |r| ns_key(r.delay().p99), |r, c| delay(r.delay().p99, c)),
     ON_CPU,
     Column::number(
         "tx/s",
         8,
         4,
-        |r| Key::Number(Some(r.traffic.tx_bytes as f64)),
-        |r, c| bytes(r.traffic.tx_bytes, c, c.theme.tx),
+        |r| Key::Number(Some(r.process().traffic.tx_bytes as f64)),
+        |r, c| bytes(r.process().traffic.tx_bytes, c, c.theme.tx),
     ),
     Column::number(
         "rx/s",
         8,
         4,
-        |r| Key::Number(Some(r.traffic.rx_bytes as f64)),
-        |r, c| bytes(r.traffic.rx_bytes, c, c.theme.rx),
+        |r| Key::Number(Some(r.process().traffic.rx_bytes as f64)),
+        |r, c| bytes(r.process().traffic.rx_bytes, c, c.theme.rx),
     ),
     Column::picture("wall time", WALL, 6, wall),
 ];
@@ -161,13 +174,13 @@ pub const CALLS: &[Column<CallRow>] = &[
 pub const CALLERS: &[Column<ProcessRow>] = &[
     PID,
     COMMAND,
-    Column::number("calls/s", 9, 1, |r| count_key(&r.calls), |r, c| call_rate(&r.calls, c)),
-    Column::number("err/s", 8, 4, |r| Key::Number(Some(r.calls.errors as f64)), |r, c| errors(&r.calls, c)),
-    Column::number("p50", 7, 3, |r| ns_key(r.calls.p50), |r, c| call_time(r.calls.p50, c)),
-    Column::number("p90", 7, 6, |r| ns_key(r.calls.p90), |r, c| call_time(r.calls.p90, c)),
-    Column::number("p99", 7, 2, |r| ns_key(r.calls.p99), |r, c| call_time(r.calls.p99, c)),
-    Column::number("max", 7, 5, |r| ns_key(r.calls.max), |r, c| call_time(r.calls.max, c)),
-    Column::number("time", 7, 2, |r| Key::Number(Some(r.calls.total_ns as f64)), |r, c| part(r.share, c)),
+    Column::number("calls/s", 9, 1, |r| count_key(r.calls()), |r, c| call_rate(r.calls(), c)),
+    Column::number("err/s", 8, 4, |r| Key::Number(Some(r.calls().errors as f64)), |r, c| errors(r.calls(), c)),
+    Column::number("p50", 7, 3, |r| ns_key(r.calls().p50), |r, c| call_time(r.calls().p50, c)),
+    Column::number("p90", 7, 6, |r| ns_key(r.calls().p90), |r, c| call_time(r.calls().p90, c)),
+    Column::number("p99", 7, 2, |r| ns_key(r.calls().p99), |r, c| call_time(r.calls().p99, c)),
+    Column::number("max", 7, 5, |r| ns_key(r.calls().max), |r, c| call_time(r.calls().max, c)),
+    Column::number("time", 7, 2, |r| Key::Number(Some(r.calls().total_ns as f64)), |r, c| part(r.share, c)),
     USER,
 ];
 
@@ -179,25 +192,30 @@ pub const DELAYED: &[Column<ProcessRow>] = &[
         "waits/s",
         9,
         3,
-        |r| count_key(&r.delay),
-        |r, c| measured(c, c.qualities.runqueue, plain_rate(c.per_s(r.delay.count)), r.delay.count == 0),
+        |r| count_key(r.delay()),
+        |r, c| measured(c, c.qualities.runqueue, plain_rate(c.per_s(r.delay().count)), r.delay().count == 0),
     ),
-    Column::number("p50", 7, 4, |r| ns_key(r.delay.p50), |r, c| delay(r.delay.p50, c)),
-    Column::number("p99", 7, 2, |r| ns_key(r.delay.p99), |r, c| delay(r.delay.p99, c)),
-    Column::number("max", 7, 3, |r| ns_key(r.delay.max), |r, c| delay(r.delay.max, c)),
+    Column::number("p50", 7, 4, |r| ns_key(r.delay().p50), |r, c| delay(r.delay().p50, c)),
+    Column::number("p99", 7, 2, |r| ns_key(r.delay().p99), |r, c| delay(r.delay().p99, c)),
+    Column::number("max", 7, 3, |r| ns_key(r.delay().max), |r, c| delay(r.delay().max, c)),
     Column::number(
         "waited",
         8,
         1,
-        |r| Key::Number(Some(r.delay.total_ns as f64)),
+        |r| Key::Number(Some(r.delay().total_ns as f64)),
         |r, c| {
-            measured(c, c.qualities.runqueue, units::percent(c.per_s(r.delay.total_ns) / 1e9), r.delay.total_ns == 0)
+            measured(
+                c,
+                c.qualities.runqueue,
+                units::percent(c.per_s(r.delay().total_ns) / 1e9),
+                r.delay().total_ns == 0,
+            )
         },
     ),
     Column::picture("share", 8, 6, |r, c| cell(bar(r.share, 8), c.theme.runnable)),
     ON_CPU,
     Column::picture("p99 trend", TREND, 7, |r, c| {
-        trend(c, c.theme.runnable, |t| t.process(r.id).map(|p| p.runqueue.quantile(0.99).map_or(0.0, |ns| ns as f64)))
+        course(c, r, c.theme.runnable, |t| t.runqueue_of(r.process().id)?.quantile(0.99).map(|ns| ns as f64))
     }),
     Column::picture("wall time", WALL, 8, wall),
 ];
@@ -210,43 +228,57 @@ pub const TALKING: &[Column<ProcessRow>] = &[
         "tx/s",
         10,
         2,
-        |r| Key::Number(Some(r.traffic.tx_bytes as f64)),
-        |r, c| bytes(r.traffic.tx_bytes, c, c.theme.tx),
+        |r| Key::Number(Some(r.process().traffic.tx_bytes as f64)),
+        |r, c| bytes(r.process().traffic.tx_bytes, c, c.theme.tx),
     ),
     Column::picture("", TREND, 5, |r, c| {
-        trend(c, c.theme.tx, |t| t.process(r.id).map(|p| p.traffic.tx_bytes as f64 / t.snapshot.seconds()))
+        course(c, r, c.theme.tx, |t| Some(t.traffic_of(r.process().id)?.tx_bytes as f64 / t.snapshot.seconds()))
     }),
     Column::number(
         "rx/s",
         10,
         2,
-        |r| Key::Number(Some(r.traffic.rx_bytes as f64)),
-        |r, c| bytes(r.traffic.rx_bytes, c, c.theme.rx),
+        |r| Key::Number(Some(r.process().traffic.rx_bytes as f64)),
+        |r, c| bytes(r.process().traffic.rx_bytes, c, c.theme.rx),
     ),
     Column::picture("", TREND, 5, |r, c| {
-        trend(c, c.theme.rx, |t| t.process(r.id).map(|p| p.traffic.rx_bytes as f64 / t.snapshot.seconds()))
+        course(c, r, c.theme.rx, |t| Some(t.traffic_of(r.process().id)?.rx_bytes as f64 / t.snapshot.seconds()))
     }),
     Column::number(
         "both/s",
         10,
         1,
-        |r| Key::Number(Some(r.traffic.bytes() as f64)),
-        |r, c| bytes(r.traffic.bytes(), c, c.theme.text),
+        |r| Key::Number(Some(r.process().traffic.bytes() as f64)),
+        |r, c| bytes(r.process().traffic.bytes(), c, c.theme.text),
     ),
     Column::picture("share", 8, 6, |r, c| cell(bar(r.share, 8), c.theme.accent)),
     Column::number(
         "sends/s",
         9,
         7,
-        |r| Key::Number(Some(r.traffic.tx_calls as f64)),
-        |r, c| measured(c, c.qualities.network, plain_rate(c.per_s(r.traffic.tx_calls)), r.traffic.tx_calls == 0),
+        |r| Key::Number(Some(r.process().traffic.tx_calls as f64)),
+        |r, c| {
+            measured(
+                c,
+                c.qualities.network,
+                plain_rate(c.per_s(r.process().traffic.tx_calls)),
+                r.process().traffic.tx_calls == 0,
+            )
+        },
     ),
     Column::number(
         "recvs/s",
         9,
         7,
-        |r| Key::Number(Some(r.traffic.rx_calls as f64)),
-        |r, c| measured(c, c.qualities.network, plain_rate(c.per_s(r.traffic.rx_calls)), r.traffic.rx_calls == 0),
+        |r| Key::Number(Some(r.process().traffic.rx_calls as f64)),
+        |r, c| {
+            measured(
+                c,
+                c.qualities.network,
+                plain_rate(c.per_s(r.process().traffic.rx_calls)),
+                r.process().traffic.rx_calls == 0,
+            )
+        },
     ),
     Column { rank: 8, ..USER },
 ];
@@ -305,17 +337,20 @@ pub fn falls(id: TableId, sort: usize) -> bool {
 pub fn sort<R: Row>(rows: &mut [R], columns: &[Column<R>], at: usize, falling: bool) {
     let Some(key) = columns.get(at).and_then(|c| c.key) else { return };
     rows.sort_by(|a, b| {
-        a.group().cmp(&b.group()).then_with(|| compare(key(a), key(b), falling)).then_with(|| a.id().cmp(&b.id()))
+        a.group().cmp(&b.group()).then_with(|| key(a).compare(key(b), falling)).then_with(|| a.id().cmp(&b.id()))
     });
 }
 
-fn compare(a: Key<'_>, b: Key<'_>, falling: bool) -> Ordering {
-    let turned = |order: Ordering| if falling { order.reverse() } else { order };
-    match (a, b) {
-        (Key::Number(Some(a)), Key::Number(Some(b))) => turned(a.total_cmp(&b)),
-        (Key::Number(a), Key::Number(b)) => b.is_some().cmp(&a.is_some()),
-        (Key::Text(a), Key::Text(b)) => turned(a.cmp(b)),
-        (Key::Text(_), Key::Number(_)) | (Key::Number(_), Key::Text(_)) => Ordering::Equal,
+impl Key<'_> {
+    /// Which of two stands above, the unknown always below.
+    pub fn compare(self, other: Key<'_>, falling: bool) -> Ordering {
+        let turned = |order: Ordering| if falling { order.reverse() } else { order };
+        match (self, other) {
+            (Key::Number(Some(a)), Key::Number(Some(b))) => turned(a.total_cmp(&b)),
+            (Key::Number(a), Key::Number(b)) => b.is_some().cmp(&a.is_some()),
+            (Key::Text(a), Key::Text(b)) => turned(a.cmp(b)),
+            (Key::Text(_), Key::Number(_)) | (Key::Number(_), Key::Text(_)) => Ordering::Equal,
+        }
     }
 }
 
@@ -332,8 +367,9 @@ const fn count_key(digest: &Digest) -> Key<'static> {
 
 /// The name, and the command line where there is room for it.
 fn command(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
-    let (name, cmdline) = (&row.ident.comm, &row.ident.cmdline);
-    let (name, style) = match (row.exited, row.ident.kthread) {
+    let ident = &row.process().ident;
+    let (name, cmdline) = (&ident.comm, &ident.cmdline);
+    let (name, style) = match (row.process().exited, ident.kthread) {
         (true, _) => (format!("† {name}"), ctx.theme.dim),
         (false, true) => (format!("[{name}]"), ctx.theme.dim),
         (false, false) => (name.clone(), ctx.theme.text),
@@ -345,7 +381,8 @@ fn command(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
 }
 
 fn slow_call(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
-    let known = row.slow_call.filter(|_| ctx.qualities.syscalls != Quality::NotAvailable);
+    let measured = ctx.qualities.syscalls != Quality::NotAvailable;
+    let known = if measured { row.slow_call() } else { None };
     cell(known.map_or_else(String::new, |nr| name(nr).into_owned()), ctx.theme.dim)
 }
 
@@ -424,16 +461,23 @@ pub fn plain_rate(per_s: f64) -> String {
 }
 
 fn wall(row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
-    Cell::from(StackedBar { parts: &ctx.time_parts(row.time), theme: ctx.theme }.spans(WALL))
+    Cell::from(StackedBar { parts: &ctx.time_parts(row.process().time), theme: ctx.theme }.spans(WALL))
 }
 
 /// The course of a number; blank where it was not there to be measured.
 fn trend(ctx: &Ctx<'_>, style: Style, number: impl Fn(&Tick) -> Option<f64>) -> Cell<'static> {
-    let wide = usize::from(TREND);
-    let values: Vec<Option<f64>> = ctx.history.last(wide).map(number).collect();
+    line(&ctx.history.last(usize::from(TREND)).map(number).collect::<Vec<_>>(), style)
+}
+
+/// The course of a number of a process; blank where it was not there.
+fn course(ctx: &Ctx<'_>, row: &ProcessRow, style: Style, number: impl Fn(&Tick) -> Option<f64>) -> Cell<'static> {
+    line(&ctx.history.course(row.process().id, usize::from(TREND), number), style)
+}
+
+fn line(values: &[Option<f64>], style: Style) -> Cell<'static> {
     // The highest stays below the row above it, so that lines of neighbours do not run together.
     let top = values.iter().flatten().copied().fold(0.0, f64::max) * 8.0 / 7.0;
-    cell(spark(values.into_iter(), wide, Some(top)), style)
+    cell(spark(values.iter().copied(), usize::from(TREND), Some(top)), style)
 }
 
 #[cfg(test)]

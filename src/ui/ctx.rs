@@ -5,8 +5,9 @@
 use ratatui::style::Style;
 
 use super::history::{History, Look, Tick};
-use super::rows::{CallRow, ProcessRow, ProgramRow};
-use super::selection::RowId;
+use super::processes::ProcessList;
+use super::rows::{CallRow, ProgramRow};
+use super::selection::{Ids as _, RowId};
 use super::tables::TableState;
 use super::theme::Theme;
 use crate::core::quality::Quality;
@@ -67,7 +68,7 @@ pub struct Ctx<'a> {
     /// Its rows, when it lists calls.
     pub calls: &'a [CallRow],
     /// Its rows, when it lists processes.
-    pub processes: &'a [ProcessRow],
+    pub processes: &'a ProcessList,
     /// Its rows, when it lists programs.
     pub programs: &'a [ProgramRow],
     /// In Syscalls, the call whose callers are listed.
@@ -151,8 +152,7 @@ impl<'a> Ctx<'a> {
     pub fn selected(&self) -> Option<RowId> {
         let at = self.table.cursor.index();
         let call = self.calls.get(at).map(|r| RowId::Call(r.nr));
-        let process = self.processes.get(at).map(|r| RowId::Process(r.id));
-        call.or(process).or_else(|| self.programs.get(at).map(|r| RowId::Program(r.at)))
+        call.or_else(|| self.processes.at(at)).or_else(|| self.programs.get(at).map(|r| RowId::Program(r.at)))
     }
 
     /// The style of kscope's own cost, by the threshold that the help states.

@@ -1,27 +1,24 @@
 //! The last intervals, oldest first, each with what the present filter makes of it: heatmaps, sparklines and the question
 //! "was it there a moment ago" are answered from here.
 //!
-//! Not a recording: it forgets. Bounded by a number of intervals and by memory, whichever is reached first.
+//! The newest is whole; the others are packed (`packed.rs`) and without what only the newest is asked for. Not a
+//! recording: it forgets. Bounded by a number of intervals and by memory, whichever is reached first.
 //!
 //! Invariant: every tick was derived with the same [`Look`], the one last given.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub use super::tick::Tick;
 use crate::core::filter::Filter;
-use crate::core::histogram::Scale;
 use crate::core::ident::ProcessId;
-use crate::core::latency::LatencyStats;
-use crate::model::{ProcessStats, Snapshot};
-use crate::probes::network::stats::Traffic;
-use crate::probes::runqueue::stats::all_cpus;
+use crate::model::{Ident, ProcessStats, Snapshot};
 use crate::probes::syscalls::names::waits;
-use crate::probes::syscalls::stats::{CallStats, merge_calls, merged};
 
-/// Intervals kept at most.
-pub const TICKS: usize = 240;
-/// Memory of the snapshots kept at most, bytes; a busy machine of thousands of processes keeps fewer intervals.
-const BUDGET: usize = 64 << 20;
+/// Intervals kept at most: a quarter of an hour at one a second.
+pub const TICKS: usize = 900;
+/// Memory that they take at most, bytes; a busy machine of thousands of processes keeps fewer intervals.
+pub const BUDGET: usize = 16 << 20;
 
 /// What is looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,7 +32,11 @@ pub struct Look {
 impl Look {
     /// Does this process pass the filter?
     pub fn passes(&self, process: &ProcessStats) -> bool {
-        self.filter.matches(process.id.pid, &process.ident.comm, &process.ident.cgroup)
+        self.lets(process.id, &process.ident)
+    }
+
+    pub(super) fn lets(&self, id: ProcessId, ident: &Ident) -> bool {
+        self.filter.is_empty() || self.filter.matches(id.pid, &ident.comm, &ident.cgroup)
     }
 
     /// Is this system call shown?
@@ -44,75 +45,68 @@ impl Look {
     }
 }
 
-/// One interval as it is looked at.
-#[derive(Debug)]
-pub struct Tick {
-    /// What happened.
-    pub snapshot: Arc<Snapshot>,
-    /// System calls of the processes that pass; `None` without a filter, when those of the snapshot hold.
-    filtered: Option<Vec<CallStats>>,
-    /// All calls that are shown, merged.
-    pub syscalls: LatencyStats,
-    /// All run-queue delays, merged.
-    pub runqueue: LatencyStats,
-    /// Bytes of the processes that pass.
-    pub traffic: Traffic,
-    weight: usize,
+/// Since when a process of the newest tick has been there, and when it last did something, in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Presence {
+    /// Ticks that it was in, the newest included.
+    ticks: u16,
+    /// Ticks since it waited for a CPU; 0 in the newest.
+    delayed: u16,
+    /// Ticks since it moved bytes.
+    talking: u16,
 }
 
-impl Tick {
-    fn new(snapshot: Arc<Snapshot>, look: &Look, weight: usize) -> Self {
-        let passing = || snapshot.processes.iter().filter(|p| look.passes(p));
-        let traffic = passing().fold(Traffic::default(), |sum, p| sum.plus(p.traffic));
-        let (filtered, runqueue) = if look.filter.is_empty() {
-            (None, all_cpus(&snapshot.cpus))
-        } else {
-            let (mut calls, mut delays) = (Vec::new(), LatencyStats::empty(Scale::Three));
-            for process in passing() {
-                merge_calls(&mut calls, &process.calls);
-                delays.merge(&process.runqueue);
-            }
-            (Some(calls), delays)
-        };
-        let calls = filtered.as_deref().unwrap_or(&snapshot.calls);
-        let syscalls = merged(calls, |nr| look.keeps(nr), Scale::Three);
-        Self { snapshot, filtered, syscalls, runqueue, traffic, weight }
-    }
-
-    /// System calls by number: of the host, or of the processes that pass a filter.
-    pub fn calls(&self) -> &[CallStats] {
-        self.filtered.as_deref().unwrap_or(&self.snapshot.calls)
-    }
-
-    /// One system call, if it was made.
-    pub fn call(&self, nr: u32) -> Option<&LatencyStats> {
-        let calls = self.calls();
-        calls.binary_search_by_key(&nr, |c| c.nr).ok().map(|at| &calls[at].latency)
-    }
-
-    /// One process, if it lived.
-    pub fn process(&self, id: ProcessId) -> Option<&ProcessStats> {
-        let processes = &self.snapshot.processes;
-        processes.binary_search_by_key(&id, |p| p.id).ok().map(|at| &processes[at])
+impl Presence {
+    fn of(before: Option<Self>, process: &ProcessStats) -> Self {
+        let since =
+            |did: bool, before: Option<u16>| if did { 0 } else { before.map_or(u16::MAX, |n| n.saturating_add(1)) };
+        Self {
+            ticks: before.map_or(1, |b| b.ticks.saturating_add(1)),
+            delayed: since(!process.runqueue.is_empty(), before.map(|b| b.delayed)),
+            talking: since(process.traffic.bytes() > 0, before.map(|b| b.talking)),
+        }
     }
 }
 
-/// The ring. A clone shares its ticks, so freezing the screen costs nothing.
+/// The ring. A clone shares its ticks, so freezing the screen costs next to nothing.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     ticks: VecDeque<Arc<Tick>>,
+    /// Of each process of the newest tick.
+    presence: Vec<Presence>,
     weight: usize,
 }
 
 impl History {
-    /// Adds the interval that followed, and forgets the oldest beyond the bounds.
+    /// Adds the interval that followed, packs the one before, and forgets the oldest beyond the bounds.
     pub fn push(&mut self, snapshot: Arc<Snapshot>, look: &Look) {
-        let weight = weight_of(&snapshot);
-        self.ticks.push_back(Arc::new(Tick::new(snapshot, look, weight)));
-        self.weight += weight;
+        self.meet(&snapshot);
+        if let Some(last) = self.ticks.pop_back() {
+            let packed = last.pack(&snapshot, self.ticks.back().map(Arc::as_ref));
+            self.weight = self.weight - last.weight() + packed.weight();
+            self.ticks.push_back(Arc::new(packed));
+        }
+        let tick = Tick::new(snapshot, look);
+        self.weight += tick.weight();
+        self.ticks.push_back(Arc::new(tick));
+        self.forget();
+    }
+
+    /// Notes who is there.
+    fn meet(&mut self, snapshot: &Snapshot) {
+        let old = self.ticks.back().map_or(&[][..], |tick| &tick.snapshot.processes);
+        let mut before = old.iter().zip(&self.presence).peekable();
+        let presence = snapshot.processes.iter().map(|process| {
+            while before.next_if(|(p, _)| p.id < process.id).is_some() {}
+            Presence::of(before.next_if(|(p, _)| p.id == process.id).map(|(_, was)| *was), process)
+        });
+        self.presence = presence.collect();
+    }
+
+    fn forget(&mut self) {
         while self.ticks.len() > TICKS || (self.weight > BUDGET && self.ticks.len() > 1) {
             if let Some(oldest) = self.ticks.pop_front() {
-                self.weight -= oldest.weight;
+                self.weight -= oldest.weight();
             }
         }
     }
@@ -120,13 +114,26 @@ impl History {
     /// Derives every tick anew, for another look.
     pub fn look_again(&mut self, look: &Look) {
         for tick in &mut self.ticks {
-            *tick = Arc::new(Tick::new(Arc::clone(&tick.snapshot), look, tick.weight));
+            *tick = Arc::new(tick.looked_at(look));
         }
+        self.weight = self.ticks.iter().map(|tick| tick.weight()).sum();
+        self.forget();
     }
 
     /// The newest interval.
-    pub fn latest(&self) -> Option<&Tick> {
-        self.ticks.back().map(Arc::as_ref)
+    pub fn latest(&self) -> Option<&Arc<Tick>> {
+        self.ticks.back()
+    }
+
+    /// Memory that all intervals take, bytes: at most [`BUDGET`], unless the newest alone takes more.
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// From the begin of the oldest to the end of the newest, seconds.
+    pub fn span_s(&self) -> f64 {
+        let begin = self.ticks.front().map(|t| t.snapshot.unix_s - t.snapshot.seconds());
+        begin.zip(self.latest()).map_or(0.0, |(begin, newest)| newest.snapshot.unix_s - begin)
     }
 
     /// The last `n` intervals, oldest first.
@@ -141,28 +148,45 @@ impl History {
         out
     }
 
-    /// The last trace of a pid: the process, and the end of the interval it was last seen in (seconds since 1970).
-    pub fn last_seen(&self, pid: u32) -> Option<(&ProcessStats, f64)> {
-        self.ticks.iter().rev().find_map(|t| t.snapshot.process(pid).map(|p| (p, t.snapshot.unix_s)))
+    /// A number of a process in each of the last `n` intervals, oldest first: 0 where it did nothing, `None` where it
+    /// was not there.
+    pub fn course(&self, id: ProcessId, n: usize, number: impl Fn(&Tick) -> Option<f64>) -> Vec<Option<f64>> {
+        let processes = self.latest().map_or(&[][..], |tick| &tick.snapshot.processes);
+        let at = processes.binary_search_by_key(&id, |p| p.id).ok();
+        let there = at.and_then(|at| self.presence.get(at)).map_or(0, |p| usize::from(p.ticks));
+        let shown = n.min(self.ticks.len());
+        let absent = shown - there.min(shown);
+        let ticks = self.last(n).enumerate();
+        ticks.map(|(at, tick)| (at >= absent).then(|| number(tick).unwrap_or(0.0))).collect()
     }
-}
 
-/// About how much memory a snapshot keeps alive.
-fn weight_of(snapshot: &Snapshot) -> usize {
-    let latency = |l: &LatencyStats| l.histogram.iter().count() * size_of::<(u16, u64)>();
-    let calls = |calls: &[CallStats]| calls.iter().map(|c| size_of::<CallStats>() + latency(&c.latency)).sum::<usize>();
-    let processes = snapshot.processes.iter();
-    processes.map(|p| size_of::<ProcessStats>() + calls(&p.calls) + latency(&p.runqueue)).sum::<usize>()
-        + calls(&snapshot.calls)
-        + snapshot.cpus.iter().map(|c| latency(&c.delay)).sum::<usize>()
-        + size_of::<Snapshot>()
+    /// Did the process at this place of the newest tick wait for a CPU in the last `n` intervals?
+    pub fn was_delayed(&self, at: usize, n: usize) -> bool {
+        self.presence.get(at).is_some_and(|p| usize::from(p.delayed) < n)
+    }
+
+    /// Did it move bytes?
+    pub fn was_talking(&self, at: usize, n: usize) -> bool {
+        self.presence.get(at).is_some_and(|p| usize::from(p.talking) < n)
+    }
+
+    /// The last trace of a pid: who it was, and the end of the interval it was last seen in (seconds since 1970).
+    pub fn last_seen(&self, pid: u32) -> Option<(&Ident, f64)> {
+        self.ticks.iter().rev().find_map(|tick| {
+            let ident = tick.who(pid)?;
+            Some((ident, tick.snapshot.unix_s))
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::histogram::Histogram;
+    use crate::core::histogram::{Histogram, Scale};
+    use crate::core::latency::LatencyStats;
     use crate::model::Ident;
+    use crate::probes::network::stats::Traffic;
+    use crate::probes::syscalls::stats::CallStats;
     use crate::probes::time::stats::TimeSplit;
 
     const READ: u32 = 0;
@@ -204,10 +228,10 @@ mod tests {
     #[test]
     fn it_is_bounded_and_keeps_the_newest() {
         let mut history = History::default();
-        (0..500).for_each(|s| history.push(snapshot(s), &Look::default()));
-        assert_eq!(history.last(1000).count(), TICKS);
-        assert_eq!(history.latest().map(|t| t.snapshot.unix_s), Some(499.0));
-        assert_eq!(history.weight, history.ticks.iter().map(|t| t.weight).sum::<usize>());
+        (0..1200).for_each(|s| history.push(snapshot(s), &Look::default()));
+        assert_eq!(history.last(2000).count(), TICKS);
+        assert_eq!(history.latest().map(|t| t.snapshot.unix_s), Some(1199.0));
+        assert_eq!(history.weight, history.ticks.iter().map(|t| t.weight()).sum::<usize>());
     }
 
     #[test]
@@ -224,5 +248,67 @@ mod tests {
         assert_eq!(counted(&history), [0.0, 0.0, 0.0]);
         assert_eq!(history.latest().map(|t| t.traffic.tx_bytes), Some(0));
         assert!(history.last_seen(7).is_some() && history.last_seen(8).is_none());
+    }
+
+    /// Process 7 rests.
+    fn resting(second: u32) -> Arc<Snapshot> {
+        let mut snapshot = (*snapshot(second)).clone();
+        let process = &mut snapshot.processes[0];
+        (process.calls, process.traffic) = (Vec::new(), Traffic::default());
+        Arc::new(snapshot)
+    }
+
+    #[test]
+    fn what_a_tick_says_outlives_its_packing() {
+        let mut history = History::default();
+        for second in 0..4 {
+            history.push(if second == 1 { resting(second) } else { snapshot(second) }, &Look::default());
+        }
+        let id = ProcessId { pid: 7, birth: 1 };
+        let sent = |t: &Tick| t.traffic_of(id).map(|t| t.tx_bytes as f64);
+        assert_eq!(history.course(id, 9, sent), [5.0, 0.0, 5.0, 5.0].map(Some));
+        let made = |t: &Tick| t.call_of(id, READ).map(|l| l.count() as f64);
+        assert_eq!(history.course(id, 3, made), [0.0, 4.0, 4.0].map(Some));
+        assert_eq!(history.series(4, |t| t.call(READ).map_or(0.0, |l| l.count() as f64)), [10.0; 4]);
+        let nobody = ProcessId { pid: 8, birth: 1 };
+        assert_eq!(history.course(nobody, 2, made), [None, None]);
+    }
+
+    #[test]
+    fn who_was_not_there_is_blank_and_who_did_something_is_remembered() {
+        let mut history = History::default();
+        let empty = Snapshot { interval_ns: 1, ..Snapshot::default() };
+        history.push(Arc::new(empty), &Look::default());
+        history.push(snapshot(1), &Look::default());
+        (2..5).for_each(|second| history.push(resting(second), &Look::default()));
+        let id = ProcessId { pid: 7, birth: 1 };
+        let sent = |t: &Tick| t.traffic_of(id).map(|t| t.tx_bytes as f64);
+        assert_eq!(history.course(id, 5, sent), [None, Some(5.0), Some(0.0), Some(0.0), Some(0.0)]);
+        assert!(history.was_talking(0, 4) && !history.was_talking(0, 3) && !history.was_delayed(0, 900));
+        assert_eq!(history.last_seen(7).map(|(ident, s)| (ident.comm.as_str(), s)), Some(("reader", 4.0)));
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_is_kept() {
+        let mut history = History::default();
+        let mut dear = (*snapshot(0)).clone();
+        // Processes that live for one interval each: nobody else keeps their names.
+        for second in 0..60 {
+            let one = snapshot(second).processes[0].clone();
+            let ident = || Arc::new(Ident { cgroup: "x".repeat(200), ..Ident::default() });
+            let of = |pid| ProcessStats {
+                id: ProcessId { pid, birth: second },
+                ident: ident(),
+                exited: true,
+                ..one.clone()
+            };
+            dear.processes = (1..2_000).map(of).collect();
+            history.push(Arc::new(dear.clone()), &Look::default());
+            assert!(history.weight() <= BUDGET);
+        }
+        let kept = history.last(TICKS).count();
+        assert!((10..60).contains(&kept), "{kept}");
+        history.look_again(&look(7));
+        assert_eq!(history.weight, history.ticks.iter().map(|t| t.weight()).sum::<usize>());
     }
 }

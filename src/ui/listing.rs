@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Widget};
 
 use super::columns;
 use super::ctx::Ctx;
-use super::rows::Row;
+use super::rows::{Row, Rows};
 use super::widgets::pane::note;
 use super::widgets::table::{Column, Table, Width, visible_offset};
 use super::widgets::text::fit;
@@ -26,14 +26,15 @@ pub fn draw<R: Row>(
     area: Rect,
     buf: &mut Buffer,
     block: Block<'_>,
-    (columns, rows, empty): (&[columns::Column<R>], &[R], &str),
+    (columns, rows, empty): (&[columns::Column<R>], impl Rows<R>, &str),
 ) {
+    let len = rows.count();
     let inner = if area.width >= FRAMED_WIDTH && area.height >= FRAMED_HEIGHT {
-        let place = if rows.is_empty() { 0 } else { ctx.table.cursor.index() + 1 };
-        let below = Line::styled(format!(" {place}/{} ", rows.len()), ctx.theme.dim).right_aligned();
+        let place = if len == 0 { 0 } else { ctx.table.cursor.index() + 1 };
+        let below = Line::styled(format!(" {place}/{len} "), ctx.theme.dim).right_aligned();
         let mut block = block.title_bottom(below);
         // With no row at all, the sentence fills the pane instead.
-        if !ctx.absent.is_empty() && !rows.is_empty() {
+        if !ctx.absent.is_empty() && len > 0 {
             let absent = format!(" {} ", ctx.absent.join(" "));
             let absent = fit(&absent, area.width / 2).into_owned();
             block = block.title_top(Line::styled(absent, ctx.theme.warn).right_aligned());
@@ -45,7 +46,7 @@ pub fn draw<R: Row>(
     } else {
         area
     };
-    if rows.is_empty() {
+    if len == 0 {
         return note(buf, inner, empty, ctx.theme);
     }
     let table = ctx.table;
@@ -66,11 +67,12 @@ pub fn draw<R: Row>(
         .collect();
     let page = usize::from(inner.height.saturating_sub(1));
     let selected = table.cursor.index();
-    let offset = visible_offset(selected, table.cursor.offset.get(), page, rows.len());
+    let offset = visible_offset(selected, table.cursor.offset.get(), page, len);
     table.cursor.offset.set(offset);
     table.cursor.page.set(page);
-    let cells = |at: usize| columns.iter().map(|column| (column.cell)(&rows[at], ctx)).collect();
+    let of = |row: &R| columns.iter().map(|column| (column.cell)(row, ctx)).collect();
+    let cells = |at: usize| rows.with(at, of).unwrap_or_default();
     let theme = ctx.theme;
-    Table { columns: &heads, rows: &cells, len: rows.len(), selected: Some(selected), offset, theme, focused: true }
+    Table { columns: &heads, rows: &cells, len, selected: Some(selected), offset, theme, focused: true }
         .render(inner, buf);
 }

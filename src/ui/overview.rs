@@ -1,5 +1,7 @@
 //! Overview: is something wrong, where, and who is behind it? The three insights side by side, and all processes below.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -8,7 +10,6 @@ use super::charts::{bound, cpu_strip, heatmap, insight, summary, traffic};
 use super::columns::WHO;
 use super::ctx::{Ctx, Group};
 use super::listing;
-use super::rows;
 use super::widgets::pane::pane;
 use crate::core::quality::Quality;
 use crate::core::units;
@@ -35,7 +36,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     }
     let value = if three { String::new() } else { totals(ctx) };
     let block = pane("Who", &value, true, ctx.theme).title_bottom(legend(ctx));
-    listing::draw(ctx, who, buf, block, (WHO, ctx.processes, &ctx.nobody("No process was seen.")));
+    listing::draw(ctx, who, buf, block, (WHO, Some(ctx.processes), &ctx.nobody("No process was seen.")));
 }
 
 fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
@@ -43,7 +44,7 @@ fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let value = summary(ctx, latency, ctx.qualities.syscalls, area.width.saturating_sub(19));
     let below = if ctx.look.hide_waiting { format!("working · {}", bound(latency)) } else { bound(latency) };
     if let Some(inner) = insight(ctx, area, buf, ("System calls", &value, &below), Group::Syscalls) {
-        heatmap(ctx, inner, buf, |tick| Some(&tick.syscalls.histogram));
+        heatmap(ctx, inner, buf, |tick| Some(Cow::Borrowed(&tick.syscalls.histogram)));
     }
 }
 
@@ -52,7 +53,7 @@ fn run_queue(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let value = summary(ctx, latency, ctx.qualities.runqueue, area.width.saturating_sub(16));
     if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound(latency)), Group::RunQueue) {
         let [map, strip] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(inner);
-        heatmap(ctx, map, buf, |tick| Some(&tick.runqueue.histogram));
+        heatmap(ctx, map, buf, |tick| Some(Cow::Borrowed(&tick.runqueue.histogram)));
         cpu_strip(ctx, strip, buf);
     }
 }
@@ -76,8 +77,7 @@ fn totals(ctx: &Ctx<'_>) -> String {
 
 /// What the colours of the wall bar mean, with the sum over all processes that pass.
 fn legend<'a>(ctx: &Ctx<'a>) -> Line<'a> {
-    let time =
-        rows::passing(ctx.tick, ctx.look).fold(crate::probes::time::stats::TimeSplit::default(), |s, p| s.plus(p.time));
+    let time = ctx.tick.time;
     let mut spans = vec![Span::raw(" ")];
     for ((part, style, shape), word) in ctx.time_parts(time).into_iter().zip(["user", "kernel", "waiting", "blocked"]) {
         let share = if time.total_ns() == 0 { 0.0 } else { part / time.total_ns() as f64 };

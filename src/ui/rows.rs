@@ -1,23 +1,17 @@
-//! The rows of tables: what one interval says of each system call and of each process, ready to be sorted and shown.
+//! The rows of tables: what one interval says of each system call and of each program, ready to be sorted and shown.
 //!
-//! Not here: the order of rows and their looks (`columns.rs`), nor which row is selected (`selection.rs`).
+//! Not here: processes, of which there are too many to make a row of each (`processes.rs`); the order of rows and their
+//! looks (`columns.rs`); nor which row is selected (`selection.rs`).
 //!
 //! Invariant: a row stays while what it stands for was seen in the last [`RECENT`] intervals, so tables do not flicker.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::sync::Arc;
 
-use super::history::{History, Look, Tick};
+use super::history::{History, Look};
 use super::selection::RowId;
-use crate::core::histogram::Scale;
-use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
-use crate::model::{Ident, ProbeState, ProcessStats};
-use crate::probes::network::stats::Traffic;
+use crate::model::ProbeState;
 use crate::probes::syscalls::names::{name, waits};
-use crate::probes::syscalls::stats::merged;
-use crate::probes::time::stats::TimeSplit;
 
 /// How many intervals back something counts as present.
 pub const RECENT: usize = 30;
@@ -76,31 +70,6 @@ pub struct CallRow {
     pub share: f64,
 }
 
-/// A process.
-#[derive(Clone, Debug)]
-pub struct ProcessRow {
-    /// Identity.
-    pub id: ProcessId,
-    /// Who it is.
-    pub ident: Arc<Ident>,
-    /// It ended in this interval.
-    pub exited: bool,
-    /// Threads alive.
-    pub threads: u32,
-    /// Its system calls: those that are shown, or the one whose callers are listed.
-    pub calls: Digest,
-    /// The call that most of its slowest percent of calls were.
-    pub slow_call: Option<u32>,
-    /// Its run-queue delays.
-    pub delay: Digest,
-    /// Where its threads' time went.
-    pub time: TimeSplit,
-    /// Its bytes.
-    pub traffic: Traffic,
-    /// Its part of what the table is about, 0…1.
-    pub share: f64,
-}
-
 /// One of kscope's own programs.
 #[derive(Clone, Debug)]
 pub struct ProgramRow {
@@ -126,39 +95,6 @@ pub struct ProgramRow {
     pub misses: Option<u64>,
 }
 
-/// Which processes a table lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// All that pass the filter.
-    Everybody,
-    /// Those that make one system call.
-    Callers(u32),
-    /// Those that waited for a CPU.
-    Delayed,
-    /// Those that moved bytes.
-    Talking,
-}
-
-impl Who {
-    fn has(self, process: &ProcessStats) -> bool {
-        match self {
-            Self::Everybody => true,
-            Self::Callers(nr) => process.calls.binary_search_by_key(&nr, |c| c.nr).is_ok(),
-            Self::Delayed => !process.runqueue.is_empty(),
-            Self::Talking => process.traffic.bytes() > 0,
-        }
-    }
-
-    fn part(self, row: &ProcessRow) -> u64 {
-        match self {
-            Self::Everybody => row.time.on_cpu_ns(),
-            Self::Callers(_) => row.calls.total_ns,
-            Self::Delayed => row.delay.total_ns,
-            Self::Talking => row.traffic.bytes(),
-        }
-    }
-}
-
 /// Something a table can list.
 pub trait Row {
     /// Its identity.
@@ -177,16 +113,6 @@ impl Row for CallRow {
     }
 }
 
-impl Row for ProcessRow {
-    fn id(&self) -> RowId {
-        RowId::Process(self.id)
-    }
-
-    fn group(&self) -> u8 {
-        0
-    }
-}
-
 impl Row for ProgramRow {
     fn id(&self) -> RowId {
         RowId::Program(self.at)
@@ -197,15 +123,29 @@ impl Row for ProgramRow {
     }
 }
 
-/// The identities of rows, in their order.
-pub fn ids<R: Row>(rows: &[R]) -> impl Iterator<Item = RowId> + '_ {
-    rows.iter().map(Row::id)
+/// Rows in the order that is shown, each to be looked at when it is visible.
+pub trait Rows<R> {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// What `look` sees in the row at this place.
+    fn with<T>(&self, at: usize, look: impl FnOnce(&R) -> T) -> Option<T>;
+}
+
+impl<R> Rows<R> for &[R] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn with<T>(&self, at: usize, look: impl FnOnce(&R) -> T) -> Option<T> {
+        self.get(at).map(look)
+    }
 }
 
 /// The system calls of the newest interval, and those of the last ones with zeros, whose name contains `text`.
 pub fn calls(history: &History, look: &Look, text: &str) -> Vec<CallRow> {
     let Some(tick) = history.latest() else { return Vec::new() };
-    let mut seen: Vec<u32> = history.last(RECENT).flat_map(|t| t.calls().iter().map(|c| c.nr)).collect();
+    let mut seen = Vec::new();
+    history.last(RECENT).for_each(|tick| tick.calls_made(&mut seen));
     seen.sort_unstable();
     seen.dedup();
     let total = |waiting: bool| -> u64 {
@@ -216,7 +156,7 @@ pub fn calls(history: &History, look: &Look, text: &str) -> Vec<CallRow> {
     let shown = seen.into_iter().filter(|&nr| look.keeps(nr) && name(nr).contains(&text));
     shown
         .map(|nr| {
-            let latency = tick.call(nr).map(Digest::of).unwrap_or_default();
+            let latency = tick.call(nr).map(|l| Digest::of(&l)).unwrap_or_default();
             let waits = waits(nr);
             CallRow { nr, name: name(nr), waits, latency, share: share(latency.total_ns, totals[usize::from(waits)]) }
         })
@@ -253,72 +193,7 @@ pub fn programs(history: &History, text: &str) -> Vec<ProgramRow> {
         .collect()
 }
 
-/// The processes of the newest interval that pass the filter, contain `text`, and belong to `who`.
-pub fn processes(history: &History, look: &Look, text: &str, who: Who) -> Vec<ProcessRow> {
-    let Some(tick) = history.latest() else { return Vec::new() };
-    let recent: HashSet<ProcessId> = match who {
-        Who::Everybody => HashSet::new(),
-        _ => history
-            .last(RECENT)
-            .flat_map(|t| t.snapshot.processes.iter().filter(|p| who.has(p)).map(|p| p.id))
-            .collect(),
-    };
-    let text = text.to_lowercase();
-    let listed =
-        passing(tick, look).filter(|p| who == Who::Everybody || recent.contains(&p.id)).filter(|p| contains(p, &text));
-    let mut rows: Vec<ProcessRow> = listed.map(|p| row_of(p, look, who)).collect();
-    let total = rows.iter().map(|row| who.part(row)).sum();
-    for row in &mut rows {
-        row.share = share(who.part(row), total);
-    }
-    rows
-}
-
-/// The processes of an interval that pass the filter.
-pub fn passing<'a>(tick: &'a Tick, look: &'a Look) -> impl Iterator<Item = &'a ProcessStats> {
-    tick.snapshot.processes.iter().filter(|p| look.passes(p))
-}
-
-fn row_of(process: &ProcessStats, look: &Look, who: Who) -> ProcessRow {
-    let keep = |nr: u32| match who {
-        Who::Callers(call) => nr == call,
-        _ => look.keeps(nr),
-    };
-    let latency = merged(&process.calls, keep, Scale::Three);
-    let calls = Digest::of(&latency);
-    let slow_call = calls.p99.and_then(|p99| slowest(process, keep, p99));
-    ProcessRow {
-        id: process.id,
-        ident: Arc::clone(&process.ident),
-        exited: process.exited,
-        threads: process.threads,
-        calls,
-        slow_call,
-        delay: Digest::of(&process.runqueue),
-        time: process.time,
-        traffic: process.traffic,
-        share: 0.0,
-    }
-}
-
-/// The call with most values in buckets that reach `from_ns`.
-fn slowest(process: &ProcessStats, keep: impl Fn(u32) -> bool, from_ns: u64) -> Option<u32> {
-    let slow = |latency: &LatencyStats| -> u64 {
-        let histogram = &latency.histogram;
-        let reaches = |index| histogram.scale().bounds(index).1 >= from_ns as f64;
-        histogram.iter().filter(|&(index, _)| reaches(index)).map(|(_, n)| n).sum()
-    };
-    let candidates = process.calls.iter().filter(|c| keep(c.nr)).map(|c| (slow(&c.latency), c.nr));
-    candidates.filter(|&(n, _)| n > 0).max().map(|(_, nr)| nr)
-}
-
-fn contains(process: &ProcessStats, text: &str) -> bool {
-    let ident = &process.ident;
-    text.is_empty()
-        || [&ident.comm, &ident.cmdline, &ident.user].iter().any(|t| t.to_lowercase().contains(text))
-        || process.id.pid.to_string().contains(text)
-}
-
-fn share(part: u64, total: u64) -> f64 {
+/// A part of a whole, 0…1.
+pub(super) fn share(part: u64, total: u64) -> f64 {
     if total == 0 { 0.0 } else { part as f64 / total as f64 }
 }

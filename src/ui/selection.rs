@@ -7,6 +7,7 @@
 use std::cell::Cell;
 
 use super::keys::Motion;
+use super::rows::Row;
 use crate::core::ident::ProcessId;
 
 /// What a row stands for.
@@ -18,6 +19,30 @@ pub enum RowId {
     Process(ProcessId),
     /// A program of kscope, by its place in the list of probes.
     Program(usize),
+}
+
+/// The identities of rows in their order.
+pub trait Ids {
+    /// How many rows there are.
+    fn count(&self) -> usize;
+    /// Which one is at this place.
+    fn at(&self, index: usize) -> Option<RowId>;
+    /// Where one is.
+    fn find(&self, id: RowId) -> Option<usize>;
+}
+
+impl<R: Row> Ids for Vec<R> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn at(&self, index: usize) -> Option<RowId> {
+        self.get(index).map(Row::id)
+    }
+
+    fn find(&self, id: RowId) -> Option<usize> {
+        self.iter().position(|row| row.id() == id)
+    }
 }
 
 /// The cursor of a table.
@@ -39,15 +64,15 @@ impl Cursor {
     }
 
     /// Finds its row again after the rows changed. A row that is gone leaves the cursor in its place, and may come back.
-    pub fn settle(&mut self, rows: &[RowId]) {
-        let found = self.held.and_then(|id| rows.iter().position(|row| *row == id));
+    pub fn settle(&mut self, rows: &(impl Ids + ?Sized)) {
+        let found = self.held.and_then(|id| rows.find(id));
         let stay = if self.held.is_none() { 0 } else { self.index };
-        self.index = found.unwrap_or(stay).min(rows.len().saturating_sub(1));
+        self.index = found.unwrap_or(stay).min(rows.count().saturating_sub(1));
     }
 
     /// Moves, and holds on to the row it comes to.
-    pub fn go(&mut self, motion: Motion, rows: &[RowId]) {
-        let last = rows.len().saturating_sub(1);
+    pub fn go(&mut self, motion: Motion, rows: &(impl Ids + ?Sized)) {
+        let last = rows.count().saturating_sub(1);
         let page = self.page.get().saturating_sub(1).max(1);
         self.index = match motion {
             Motion::Up => self.index.saturating_sub(1),
@@ -58,13 +83,23 @@ impl Cursor {
             Motion::Last => last,
         }
         .min(last);
-        self.held = if motion == Motion::First { None } else { rows.get(self.index).copied() };
+        self.held = if motion == Motion::First { None } else { rows.at(self.index) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Row for RowId {
+        fn id(&self) -> RowId {
+            *self
+        }
+
+        fn group(&self) -> u8 {
+            0
+        }
+    }
 
     const A: RowId = RowId::Call(1);
     const B: RowId = RowId::Call(2);
@@ -73,25 +108,25 @@ mod tests {
     #[test]
     fn the_selection_goes_with_its_row() {
         let mut cursor = Cursor::default();
-        cursor.go(Motion::Down, &[A, B, C]);
+        cursor.go(Motion::Down, &vec![A, B, C]);
         assert_eq!(cursor.index(), 1);
-        cursor.settle(&[B, C, A]);
+        cursor.settle(&vec![B, C, A]);
         assert_eq!(cursor.index(), 0);
-        cursor.settle(&[C, A]);
+        cursor.settle(&vec![C, A]);
         assert_eq!(cursor.index(), 0);
-        cursor.settle(&[C, A, B]);
+        cursor.settle(&vec![C, A, B]);
         assert_eq!(cursor.index(), 2, "a row that comes back is selected again");
     }
 
     #[test]
     fn an_untouched_cursor_stays_on_top() {
         let mut cursor = Cursor::default();
-        cursor.settle(&[A, B]);
-        cursor.settle(&[B, A]);
+        cursor.settle(&vec![A, B]);
+        cursor.settle(&vec![B, A]);
         assert_eq!(cursor.index(), 0);
-        cursor.go(Motion::Last, &[B, A]);
-        cursor.go(Motion::First, &[B, A]);
-        cursor.settle(&[C, B, A]);
+        cursor.go(Motion::Last, &vec![B, A]);
+        cursor.go(Motion::First, &vec![B, A]);
+        cursor.settle(&vec![C, B, A]);
         assert_eq!(cursor.index(), 0);
     }
 
@@ -99,12 +134,12 @@ mod tests {
     fn it_never_leaves_the_rows() {
         let mut cursor = Cursor { page: Cell::new(10), ..Cursor::default() };
         for motion in [Motion::Up, Motion::Down, Motion::PageUp, Motion::PageDown, Motion::First, Motion::Last] {
-            cursor.go(motion, &[]);
+            cursor.go(motion, &Vec::<RowId>::new());
             assert_eq!(cursor.index(), 0);
-            cursor.go(motion, &[A, B]);
+            cursor.go(motion, &vec![A, B]);
             assert!(cursor.index() < 2);
         }
-        cursor.settle(&[]);
+        cursor.settle(&Vec::<RowId>::new());
         assert_eq!(cursor.index(), 0);
     }
 }

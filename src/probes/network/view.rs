@@ -37,7 +37,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         interfaces(ctx, wire, buf);
     }
     let trouble = ctx.trouble(Group::Network);
-    let rows = if trouble.is_some() { &[] } else { ctx.processes };
+    let rows = trouble.is_none().then_some(ctx.processes);
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No process moved bytes through an IPv4 or IPv6 socket."));
     let block = pane("Processes", "payload bytes of their sockets", true, ctx.theme);
     listing::draw(ctx, table, buf, block, (TALKING, rows, &empty));
@@ -84,7 +84,7 @@ fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         put(buf, x, totals.y, "─", 1, theme.border);
     }
     row(buf, totals.y + 1, ("all wire", theme.text), &rate(sum(|i| i.tx_bytes)), &rate(sum(|i| i.rx_bytes)));
-    let payload = ctx.snapshot().traffic();
+    let payload = ctx.tick.payload;
     let known = ctx.trouble(Group::Network).is_none();
     let rate = |bytes| if known { rate(bytes) } else { units::DASH.to_owned() };
     row(buf, totals.y + 2, ("payload", theme.text), &rate(payload.tx_bytes), &rate(payload.rx_bytes));

@@ -12,10 +12,11 @@ use super::stats::{Counting, MapUse};
 use crate::core::quality::Quality;
 use crate::core::units::{self, fine_percent};
 use crate::model::ProbeState;
+use crate::ui::app::seconds_ns;
 use crate::ui::charts::bar;
 use crate::ui::columns::PROGRAMS;
 use crate::ui::ctx::{Ctx, cpu_share};
-use crate::ui::history::Tick;
+use crate::ui::history::{BUDGET, Tick};
 use crate::ui::listing;
 use crate::ui::widgets::pane::{fitting, note, pane, wrap};
 use crate::ui::widgets::spark::spark;
@@ -78,7 +79,16 @@ fn cost(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let (cost, cpus) = (snapshot.cost(), snapshot.host.cpus);
     let value = format!("{} of the machine", cpu_share(cost.quality, Some(cost.of_machine(cpus)), fine_percent));
     let value = fitting("Cost", &value, area);
-    let block = pane("Cost", value, false, theme);
+    let history = format!(
+        " history {} in {} of {} ",
+        units::age(seconds_ns(ctx.history.span_s())),
+        units::bytes(ctx.history.weight() as f64),
+        units::bytes(BUDGET as f64)
+    );
+    let mut block = pane("Cost", value, false, theme);
+    if width(&history) + 4 <= area.width {
+        block = block.title_bottom(Line::styled(history, theme.dim).right_aligned());
+    }
     let inner = block.inner(area);
     block.render(area, buf);
     let line = |buf: &mut Buffer, at: u16, label: &str, (one, all): (&str, &str), style: Style| {

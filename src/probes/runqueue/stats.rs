@@ -15,11 +15,7 @@ pub struct CpuStats {
 
 /// The delays of all CPUs merged.
 pub fn all_cpus(cpus: &[CpuStats]) -> LatencyStats {
-    let mut all = LatencyStats::empty(Scale::Three);
-    for cpu in cpus {
-        all.merge(&cpu.delay);
-    }
-    all
+    LatencyStats::sum(Scale::Three, cpus.iter().map(|cpu| &cpu.delay))
 }
 
 /// Adds `from` to `into` by CPU; both stay sorted by number.

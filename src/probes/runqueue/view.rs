@@ -1,5 +1,6 @@
 //! Scheduler: how long threads that could run waited for a CPU: on which CPU, how the delays are distributed, and whose.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use ratatui::buffer::Buffer;
@@ -45,11 +46,11 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         if !map.is_empty()
             && let Some(inner) = insight(ctx, map, buf, ("Over time", "", ""), Group::RunQueue)
         {
-            heatmap(ctx, inner, buf, |tick| Some(&tick.runqueue.histogram));
+            heatmap(ctx, inner, buf, |tick| Some(Cow::Borrowed(&tick.runqueue.histogram)));
         }
     }
     let trouble = ctx.trouble(Group::RunQueue);
-    let rows = if trouble.is_some() { &[] } else { ctx.processes };
+    let rows = trouble.is_none().then_some(ctx.processes);
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No process waited for a CPU."));
     let block = pane("Processes by delay", "", true, ctx.theme)
         .title_bottom(Line::styled(" waited: threads × time, 100 % is one thread all the time ", ctx.theme.dim));

@@ -47,9 +47,5 @@ pub fn merged<'a>(
     keep: impl Fn(u32) -> bool,
     scale: Scale,
 ) -> LatencyStats {
-    let mut all = LatencyStats::empty(scale);
-    for call in calls.into_iter().filter(|c| keep(c.nr)) {
-        all.merge(&call.latency);
-    }
-    all
+    LatencyStats::sum(scale, calls.into_iter().filter(|c| keep(c.nr)).map(|c| &c.latency))
 }

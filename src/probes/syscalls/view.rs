@@ -2,6 +2,8 @@
 //!
 //! Enter turns the table of calls into the table of the processes that make the selected one.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Direction, Layout, Rect};
 use ratatui::text::Line;
@@ -13,7 +15,6 @@ use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::units;
 use crate::core::window::Window;
-use crate::probes::syscalls::stats::CallStats;
 use crate::ui::charts::{bound, heatmap, insight, summary};
 use crate::ui::columns::{CALLERS, CALLS};
 use crate::ui::ctx::{Ctx, Group};
@@ -54,7 +55,7 @@ fn listed(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         let title = format!("Syscalls › {}", name(nr));
         let block = pane(&title, "by process", true, ctx.theme).title_bottom(below(ctx));
         let empty = empty(&format!("No process makes {} now.", name(nr)));
-        let rows = if ctx.trouble(Group::Syscalls).is_some() { &[] } else { ctx.processes };
+        let rows = ctx.trouble(Group::Syscalls).is_none().then_some(ctx.processes);
         return listing::draw(ctx, area, buf, block, (CALLERS, rows, &empty));
     }
     let block = pane("Syscalls", &value, true, ctx.theme).title_bottom(below(ctx));
@@ -89,12 +90,10 @@ impl Chosen {
         }
     }
 
-    fn latency<'a>(&self, tick: &'a Tick) -> Option<&'a LatencyStats> {
-        let of =
-            |calls: &'a [CallStats]| calls.binary_search_by_key(&self.nr, |c| c.nr).ok().map(|at| &calls[at].latency);
+    fn latency<'a>(&self, tick: &'a Tick) -> Option<Cow<'a, LatencyStats>> {
         match self.process {
             None => tick.call(self.nr),
-            Some(id) => tick.process(id).and_then(|p| of(&p.calls)),
+            Some(id) => tick.call_of(id, self.nr),
         }
     }
 
@@ -118,14 +117,14 @@ fn detail(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = chosen.latency(ctx.tick);
     let title = chosen.title(ctx);
     let room = area.width.saturating_sub(width(&title) + 7);
-    let value = latency.map_or_else(String::new, |l| summary(ctx, l, ctx.qualities.syscalls, room));
-    let error = latency.map_or_else(String::new, bound);
+    let value = latency.as_deref().map_or_else(String::new, |l| summary(ctx, l, ctx.qualities.syscalls, room));
+    let error = latency.as_deref().map_or_else(String::new, bound);
     let Some(inner) = insight(ctx, area, buf, (&title, &value, &error), Group::Syscalls) else { return };
     let map = if inner.height >= HEATMAP_FROM { inner.height * 2 / 5 } else { 0 };
     let window = u16::from(inner.height >= 6);
     let parts = [Constraint::Fill(1), Constraint::Length(window), Constraint::Length(map)];
     let [plot, line, map] = Layout::vertical(parts).areas(inner);
-    match latency {
+    match latency.as_deref() {
         Some(latency) => histogram(ctx, latency, plot, buf),
         None => note(buf, plot, "Not called in this interval.", ctx.theme),
     }
@@ -133,7 +132,14 @@ fn detail(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         Line::styled(text, ctx.theme.dim).centered().render(line, buf);
     }
     if !map.is_empty() {
-        heatmap(ctx, map, buf, |tick| chosen.latency(tick).map(|l| &l.histogram));
+        heatmap(ctx, map, buf, |tick| chosen.latency(tick).map(histogram_of));
+    }
+}
+
+fn histogram_of(latency: Cow<'_, LatencyStats>) -> Cow<'_, Histogram> {
+    match latency {
+        Cow::Borrowed(latency) => Cow::Borrowed(&latency.histogram),
+        Cow::Owned(latency) => Cow::Owned(latency.histogram),
     }
 }
 
@@ -146,15 +152,15 @@ fn histogram(ctx: &Ctx<'_>, latency: &LatencyStats, area: Rect, buf: &mut Buffer
 /// `last 60 s: p50 4.10 µs  p99 9.10 ms  p99.9 31.0 ms  1.20 M calls`, as much of it as fits.
 fn over_window(ctx: &Ctx<'_>, chosen: Chosen, room: u16) -> Option<String> {
     let mut seconds = 0.0;
-    let mut parts: Vec<(&Histogram, u64)> = Vec::new();
+    let mut parts: Vec<Cow<'_, LatencyStats>> = Vec::new();
     for tick in ctx.history.last(TICKS).rev() {
         if seconds >= WINDOW_S {
             break;
         }
         seconds += tick.snapshot.seconds();
-        parts.extend(chosen.latency(tick).map(|l| (&l.histogram, l.max_ns)));
+        parts.extend(chosen.latency(tick));
     }
-    let window = Window::of(parts)?;
+    let window = Window::of(parts.iter().map(|l| (&l.histogram, l.max_ns)))?;
     let mut text = format!("last {seconds:.0} s:");
     let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
     let named = quantiles.map(|(name, q)| format!("{name} {}", units::duration(window.quantile(q))));

@@ -5,9 +5,11 @@
 //!
 //! Invariant: the axis covers every visible value and ends at decades, so it moves only when a decade is entered or left.
 
+use std::sync::LazyLock;
+
 use super::pane::note;
 use super::text::{put, put_right, width};
-use crate::core::histogram::Histogram;
+use crate::core::histogram::{Histogram, Scale};
 use crate::core::units::count;
 use crate::ui::theme::{Theme, heat_share};
 use ratatui::buffer::Buffer;
@@ -64,7 +66,13 @@ impl Axis {
 
 /// Powers of ten of nanoseconds between which a bucket lies; the open ends are drawn one octave wide.
 fn log_bounds(histogram: &Histogram, index: u16) -> (f64, f64) {
-    let (low, high) = histogram.scale().bounds(index);
+    static TABLE: LazyLock<Vec<(f64, f64)>> =
+        LazyLock::new(|| (0..250).map(|index| log_bounds_of(Scale::Three, index)).collect());
+    TABLE.get(usize::from(index)).copied().unwrap_or_else(|| log_bounds_of(histogram.scale(), index))
+}
+
+fn log_bounds_of(scale: Scale, index: u16) -> (f64, f64) {
+    let (low, high) = scale.bounds(index);
     let low = if low > 0.0 { low } else { high / 2.0 };
     let high = if high.is_finite() { high } else { low * 2.0 };
     (low.log10(), high.log10())
