@@ -32,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Measure for a while, or while a command runs, print one summary, and exit
     Report(ReportArgs),
+    /// Say what kscope needs on this host, what of it is missing and how to mend that, and what its maps take
+    Doctor,
 }
 
 /// Options of the dashboard. What is not given is taken from the configuration.

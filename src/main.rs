@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod doctor;
 mod failure;
 mod report;
 mod run;
@@ -63,6 +64,7 @@ fn start(cli: &Cli) -> Result<()> {
             }
             runtime.block_on(report::run(args, &filter(&args.filter), &only))
         }
+        Some(Command::Doctor) => doctor::run(),
         None => {
             let only = only(&cli.dashboard.filter)?;
             runtime.block_on(run::run(&cli.dashboard, filter(&cli.dashboard.filter), only))

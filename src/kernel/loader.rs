@@ -261,7 +261,8 @@ fn raise_memlock_limit() {
     }
 }
 
-fn host_facts() -> HostFacts {
+/// What the sizes of the maps depend on.
+pub(super) fn host_facts() -> HostFacts {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     HostFacts {
         cpus: parse_possible_cpus(&read("/sys/devices/system/cpu/possible")).unwrap_or(1),

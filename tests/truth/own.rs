@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::Case;
-use crate::kscope::{Report, Running, number, report, report_as};
+use crate::kscope::{Report, Running, number, report, report_as, run};
 use crate::workload;
 
 pub const CASES: &[Case] = &[
@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("own::runs_are_those_that_the_kernel_shows", as_the_kernel_says),
     ("own::without_being_asked_nothing_is_counted", not_asked),
     ("own::maps_take_what_the_kernel_says", map_memory),
+    ("own::the_doctor_finds_every_program_well", doctor),
 ];
 
 /// Why runs cannot be counted by this user, if so.
@@ -124,4 +125,15 @@ fn map_memory() {
     let report = Report::parse(&running.finish(), Value::Null).json;
     let said = number(&report["self"]["map_bytes"]);
     assert!(said <= known && known - said < 128 << 10, "said {said}, the kernel {known}");
+}
+
+fn doctor() {
+    let output = run(&["doctor"]);
+    assert!(output.status.success(), "{}{}", output.stdout, output.stderr);
+    let report = report(&["getppid", "1"]).json;
+    for row in programs(&report) {
+        let name = row["name"].as_str().expect("a name");
+        assert!(output.stdout.lines().any(|l| l.starts_with("ok ") && l.contains(name)), "{name}: {}", output.stdout);
+    }
+    assert!(output.stdout.contains("of kernel memory for maps"), "{}", output.stdout);
 }
