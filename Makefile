@@ -23,7 +23,7 @@ test:
 	cargo clippy --all-targets -- -D warnings
 	cargo test
 
-# What kscope costs, beside empty programs and the peers that are installed: make bench ARGS=--quick
+# What kscope costs, beside empty programs and the peers that are installed: make bench ARGS=--quick; ARGS=--write keeps it
 bench:
 	@scripts/setup.sh run
 	cargo bench --features bench --bench cost $(AS_ROOT) -- $(ARGS)

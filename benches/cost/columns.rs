@@ -2,52 +2,85 @@
 
 use kscope::kernel::programs::Insight;
 
-use crate::variant::{Floor, Tool, Variant};
+use crate::tool::Tool;
 
-/// One column.
+/// Programs that are attached and detached around each measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// Do nothing.
+    Empty,
+    /// Read the clock once.
+    Clock,
+    /// kscope's, with nobody reading.
+    Kscope,
+}
+
+/// A column of programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     /// Its head.
     pub title: &'static str,
-    /// What is attached.
-    pub variant: Variant,
-    /// Title of the floor that its costs are divided by.
-    pub floor: Option<&'static str>,
+    /// Which programs.
+    pub programs: Programs,
+    /// On the hooks of these insights.
+    pub insights: &'static [Insight],
 }
 
 /// Every hook.
-pub const ALL: &[Insight] = &Insight::ALL;
+const ALL: &[Insight] = &Insight::ALL;
 /// The hooks of the system calls.
-pub const SYSCALLS: &[Insight] = &[Insight::Syscalls];
+const SYSCALLS: &[Insight] = &[Insight::Syscalls];
 /// The hooks of the scheduler.
-pub const SCHEDULER: &[Insight] = &[Insight::RunQueue, Insight::Exits];
+const SCHEDULER: &[Insight] = &[Insight::RunQueue, Insight::Exits];
 /// The hooks of the network.
-pub const NETWORK: &[Insight] = &[Insight::Network];
+const NETWORK: &[Insight] = &[Insight::Network];
 
-/// The head of the column that everything of kscope's is in.
-pub const KSCOPE: &str = "kscope";
-/// The head of the one it is compared with.
-pub const FLOOR: &str = "floor";
-
-const REPORT: Tool =
-    Tool { program: env!("CARGO_BIN_EXE_kscope"), args: &["report", "--for", "1h", "--format", "json"], bpf: true };
-
-/// Ours.
-pub const OURS: [Column; 10] = [
-    floor(FLOOR, Floor::Empty, ALL),
-    floor("floor + clock", Floor::Clock, ALL),
-    ours(KSCOPE, ALL, FLOOR),
-    Column { title: "`kscope report` beside", variant: Variant::Tool(REPORT), floor: Some(FLOOR) },
-    floor("floor: calls", Floor::Empty, SYSCALLS),
-    ours("kscope: calls", SYSCALLS, "floor: calls"),
-    floor("floor: scheduler", Floor::Empty, SCHEDULER),
-    ours("kscope: scheduler", SCHEDULER, "floor: scheduler"),
-    floor("floor: network", Floor::Empty, NETWORK),
-    ours("kscope: network", NETWORK, "floor: network"),
+/// Ours. The first is the floor that tools are compared with.
+pub const OURS: [Column; 9] = [
+    Column { title: "floor", programs: Programs::Empty, insights: ALL },
+    Column { title: "floor + clock", programs: Programs::Clock, insights: ALL },
+    Column { title: "kscope", programs: Programs::Kscope, insights: ALL },
+    Column { title: "floor: calls", programs: Programs::Empty, insights: SYSCALLS },
+    Column { title: "kscope: calls", programs: Programs::Kscope, insights: SYSCALLS },
+    Column { title: "floor: scheduler", programs: Programs::Empty, insights: SCHEDULER },
+    Column { title: "kscope: scheduler", programs: Programs::Kscope, insights: SCHEDULER },
+    Column { title: "floor: network", programs: Programs::Empty, insights: NETWORK },
+    Column { title: "kscope: network", programs: Programs::Kscope, insights: NETWORK },
 ];
 
+/// Which of [`OURS`] is the floor of the column at `at`: empty programs on the same hooks. `None` for a floor.
+pub fn floor_of(at: usize) -> Option<usize> {
+    let column = &OURS[at];
+    let same = |c: &Column| c.programs == Programs::Empty && c.insights == column.insights;
+    OURS.iter().position(same).filter(|_| column.programs != Programs::Empty)
+}
+
+/// Where the column of that title is.
+pub fn position(title: &str) -> Option<usize> {
+    OURS.iter().position(|c| c.title == title)
+}
+
+/// A column of a whole program with its user space.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside {
+    /// Its head.
+    pub title: &'static str,
+    /// What runs.
+    pub tool: Tool,
+}
+
+/// kscope with its user space, reading at its own pace.
+pub const REPORT: Beside = Beside {
+    title: "`kscope report` beside",
+    tool: Tool {
+        program: env!("CARGO_BIN_EXE_kscope"),
+        args: &["report", "--for", "1h", "--format", "json"],
+        bpf: true,
+    },
+};
+
 /// Others' tools that answer a part of the same questions, where they are installed.
-pub const PEERS: [Column; 8] = [
+pub const PEERS: [Beside; 8] = [
     peer(
         "bpftrace calls",
         "bpftrace",
@@ -82,14 +115,6 @@ pub const PEERS: [Column; 8] = [
     peer("runqlat (bcc)", "runqlat-bpfcc", &["-P"], true),
 ];
 
-const fn floor(title: &'static str, floor: Floor, insights: &'static [Insight]) -> Column {
-    Column { title, variant: Variant::Floor(floor, insights), floor: None }
-}
-
-const fn ours(title: &'static str, insights: &'static [Insight], floor: &'static str) -> Column {
-    Column { title, variant: Variant::Kscope(insights), floor: Some(floor) }
-}
-
-const fn peer(title: &'static str, program: &'static str, args: &'static [&'static str], bpf: bool) -> Column {
-    Column { title, variant: Variant::Tool(Tool { program, args, bpf }), floor: Some(FLOOR) }
+const fn peer(title: &'static str, program: &'static str, args: &'static [&'static str], bpf: bool) -> Beside {
+    Beside { title, tool: Tool { program, args, bpf } }
 }

@@ -1,23 +1,23 @@
-//! The work whose price is measured: small loops, each run by a process of its own that times itself.
+//! The loops whose price is measured: the list, and the process that each of them runs in.
 //!
-//! A loop runs on one CPU, with its partner if it has one, and before everything else there (nice -20), so that other
-//! load of the machine disturbs it little. It is cut into slices of about a millisecond; its result is the median slice,
-//! since an interrupted slice is dear whatever is attached.
+//! A loop's process lives through all measurements of it and is told each time how long to run, so that what is compared
+//! has the same memory, the same caches and the same partner. It sits on one CPU, with its partner, and before everything
+//! else there (`SCHED_FIFO` where that is allowed): other load hardly touches it. A measurement is the lower quartile of
+//! slices of about 0.2 ms, since whatever disturbs a slice (an interrupt, a hypervisor) only ever makes it longer; slices
+//! in which the thread was made to leave the CPU do not count at all.
 //!
-//! Not here: what is attached meanwhile (`variant.rs`). Invariant: a loop reads the clock twice a slice, through the vDSO:
-//! all system calls of a slice are the loop's own.
+//! Not here: what is attached meanwhile (`attach.rs`, `tool.rs`), what a loop does (`work.rs`).
 
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use rustix::fs::{Mode, OFlags, SeekFrom};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::thread::CpuSet;
+
+use crate::stats::lower_quartile;
+use crate::work::{self, Work};
 
 /// One loop.
 #[derive(Clone, Copy, Debug)]
@@ -26,260 +26,184 @@ pub struct Loop {
     pub key: &'static str,
     /// What it does, and what one operation is.
     pub title: &'static str,
-    /// Left out of quick runs.
-    pub full_only: bool,
-    run: fn(Duration) -> Result<f64>,
+    /// Its work, made ready in its process.
+    pub start: fn() -> Result<Work>,
+    /// How many times as long as a system call's loop it is measured.
+    pub longer: u32,
+    /// Runs are long and keep all CPUs busy: measured in the full run only, in fewer rounds, without a CPU of its own.
+    pub heavy: bool,
+    /// It makes processes, which fill the maps when nobody reads them.
+    pub makes_processes: bool,
 }
 
 /// All of them, in the order of the table.
-pub const LOOPS: [Loop; 9] = [
-    Loop { key: "getppid", title: "`getppid`", full_only: false, run: getppid },
-    Loop { key: "mix", title: "ten different calls, per call", full_only: false, run: mix },
-    Loop { key: "pipe", title: "pipe ping-pong", full_only: false, run: pipe },
-    Loop { key: "tcp", title: "TCP ping-pong", full_only: false, run: tcp },
-    Loop { key: "udp", title: "UDP ping-pong", full_only: false, run: udp },
-    Loop { key: "flood", title: "TCP flood, per MiB", full_only: false, run: flood },
-    Loop { key: "fork", title: "fork, exit, wait", full_only: false, run: fork },
-    Loop { key: "exec", title: "`/bin/true`: spawn, exec, wait", full_only: false, run: exec },
-    Loop { key: "find", title: "`find /usr -xdev`, per entry", full_only: true, run: find },
+pub const LOOPS: [Loop; 11] = [
+    of("getppid", "`getppid`", || Ok(work::getppid())),
+    of("mix", "ten different calls, per call", work::mix),
+    of("pipe", "pipe ping-pong", work::pipe),
+    of("tcp", "TCP ping-pong", work::tcp),
+    of("udp", "UDP ping-pong", work::udp),
+    Loop { longer: 3, ..of("flood", "TCP flood, per MiB", work::flood) },
+    of("udp-flood", "UDP flood, per datagram of 1 KiB", work::udp_flood),
+    Loop { longer: 2, makes_processes: true, ..of("fork", "fork, exit, wait", || Ok(work::fork())) },
+    Loop { longer: 2, makes_processes: true, ..of("exec", "`/bin/true`: spawn, exec, wait", || Ok(work::exec())) },
+    Loop { longer: 2, makes_processes: true, ..of("find", "`find /`, per entry", || Ok(work::find())) },
+    Loop { heavy: true, makes_processes: true, ..of("compile", "a parallel compile, per file", work::compile) },
 ];
 
-/// Bytes of a message that goes back and forth.
-const MESSAGE: usize = 64;
-/// Bytes of one write of the flood.
-const FLOOD: usize = 64 << 10;
-/// Shortest slice that the clock and the timer's interrupts leave alone.
-const SLICE: Duration = Duration::from_millis(1);
+const fn of(key: &'static str, title: &'static str, start: fn() -> Result<Work>) -> Loop {
+    Loop { key, title, start, longer: 1, heavy: false, makes_processes: false }
+}
 
-impl Loop {
-    /// Runs it for `time` in a process of its own; returns nanoseconds an operation.
-    pub fn measure(&self, time: Duration) -> Result<f64> {
-        let output = this_program()?
-            .args(["--loop", self.key, "--ms", &time.as_millis().to_string()])
-            .stderr(Stdio::inherit())
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            bail!("the loop {} failed", self.key);
+/// Shortest slice that the reading of the clock is nothing of.
+const SLICE: Duration = Duration::from_micros(200);
+
+/// What one measurement gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cell {
+    /// Nanoseconds an operation: the lower quartile of the slices.
+    pub ns: f64,
+    /// Slices it is of.
+    pub kept: u32,
+    /// Slices in which the thread was made to leave the CPU.
+    pub dropped: u32,
+    /// Clock ticks that the hypervisor took from the CPU meanwhile.
+    pub stolen: u64,
+}
+
+/// The process of a loop; ends with this.
+pub struct Worker {
+    child: Child,
+    /// `None` once it is told to end.
+    to: Option<ChildStdin>,
+    from: BufReader<ChildStdout>,
+}
+
+/// A loop that has not answered for so long never will (datagrams can be lost).
+const LONGEST: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+impl Worker {
+    /// Starts it. The error says why it cannot be measured here.
+    pub fn start(l: &Loop) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["--loop", l.key])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let to = child.stdin.take();
+        let from = BufReader::new(child.stdout.take().context("no pipe")?);
+        Ok(Self { child, to, from })
+    }
+
+    /// Runs the loop for about `time`.
+    pub fn measure(&mut self, time: Duration) -> Result<Cell> {
+        writeln!(self.to.as_mut().context("no pipe")?, "{}", time.as_micros())?;
+        let answer = &mut [PollFd::new(self.from.get_ref(), PollFlags::IN)];
+        if rustix::event::poll(answer, Some(&LONGEST))? == 0 {
+            bail!("it does not answer");
         }
-        text.trim().parse().with_context(|| format!("the loop {} said {text:?}", self.key))
+        let mut line = String::new();
+        self.from.read_line(&mut line)?;
+        let mut fields = line.split_whitespace();
+        let mut next = || fields.next().with_context(|| format!("the loop's process said {line:?}"));
+        Ok(Cell { ns: next()?.parse()?, kept: next()?.parse()?, dropped: next()?.parse()?, stolen: next()?.parse()? })
     }
 }
 
-/// What the process started by [`Loop::measure`] does: the loop named `key`, its result on standard output.
-pub fn run(key: &str, time: Duration) -> Result<()> {
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Asked to, it takes its partner and its files with it; one that hangs has to be made to.
+        self.to = None;
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(2) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the process of a loop does: for each line of microseconds, one measurement.
+pub fn serve(key: &str) -> Result<()> {
     let Some(found) = LOOPS.iter().find(|l| l.key == key) else { bail!("there is no loop {key}") };
-    settle_on_one_cpu()?;
-    println!("{}", (found.run)(time)?);
+    let cpu = if found.heavy { None } else { Some(settle_on_one_cpu()?) };
+    let mut work = (found.start)()?;
+    let batch = if found.heavy { 1 } else { fill_a_slice(&mut work)? };
+    for line in std::io::stdin().lines() {
+        let cell = run(&mut work, batch, Duration::from_micros(line?.trim().parse()?), cpu)?;
+        println!("{} {} {} {}", cell.ns, cell.kept, cell.dropped, cell.stolen);
+    }
     Ok(())
 }
 
-/// What a partner does: `stdio`, or `tcp`, `udp` and `sink` with the port to connect to.
-pub fn partner(role: &str) -> Result<()> {
-    let (role, port) = role.split_once(':').unwrap_or((role, "0"));
-    let to = (Ipv4Addr::LOCALHOST, port.parse::<u16>()?);
-    match role {
-        "stdio" => echo(io::stdin().as_fd(), io::stdout().as_fd()),
-        "tcp" => {
-            let stream = TcpStream::connect(to)?;
-            stream.set_nodelay(true)?;
-            echo(stream.as_fd(), stream.as_fd())
+/// How many operations take a slice. Warms up as it looks for it.
+fn fill_a_slice(work: &mut Work) -> Result<u32> {
+    let mut batch = 1;
+    loop {
+        let start = Instant::now();
+        (work.run)(batch)?;
+        if start.elapsed() >= SLICE {
+            return Ok(batch);
         }
-        "udp" => {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-            socket.connect(to)?;
-            socket.send(b"here")?;
-            echo(socket.as_fd(), socket.as_fd())
-        }
-        "sink" => {
-            let mut stream = TcpStream::connect(to)?;
-            let mut bytes = vec![0; FLOOD];
-            while stream.read(&mut bytes)? > 0 {}
-            Ok(())
-        }
-        _ => bail!("there is no partner {role}"),
+        batch *= 2;
     }
 }
 
-/// Sends back what comes until nothing does.
-fn echo(from: impl AsFd, to: impl AsFd) -> Result<()> {
-    let mut bytes = [0; MESSAGE];
-    loop {
-        let count = rustix::io::read(&from, &mut bytes)?;
-        if count == 0 {
-            return Ok(());
-        }
-        rustix::io::write(&to, &bytes[..count])?;
+fn run(work: &mut Work, batch: u32, time: Duration, cpu: Option<usize>) -> Result<Cell> {
+    // What was attached a moment ago is not in the caches yet.
+    let start = Instant::now();
+    while cpu.is_some() && start.elapsed() < time / 5 {
+        (work.run)(batch)?;
     }
+    let (mut kept, mut disturbed) = (Vec::new(), Vec::new());
+    let (stolen, start) = (stolen_ticks(cpu), Instant::now());
+    while kept.is_empty() && disturbed.len() < 20 || start.elapsed() < time {
+        let before = involuntary_switches();
+        let start = Instant::now();
+        let operations = (work.run)(batch)?;
+        let ns = start.elapsed().as_nanos() as f64 / operations;
+        let quiet = cpu.is_none() || involuntary_switches() == before;
+        if quiet { kept.push(ns) } else { disturbed.push(ns) }
+    }
+    let ns = lower_quartile(if kept.is_empty() { &disturbed } else { &kept });
+    let count = |slices: &[f64]| u32::try_from(slices.len()).unwrap_or(u32::MAX);
+    let stolen = stolen_ticks(cpu).saturating_sub(stolen);
+    Ok(Cell { ns, kept: count(&kept), dropped: count(&disturbed), stolen })
+}
+
+/// How often this thread was made to leave its CPU.
+fn involuntary_switches() -> i64 {
+    // SAFETY: a rusage is plain numbers, for which zeros are valid; the kernel fills ours.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage.ru_nivcsw
+    }
+}
+
+/// What the hypervisor gave to others of this CPU, in clock ticks; a loop on all CPUs is too long to be spared.
+fn stolen_ticks(cpu: Option<usize>) -> u64 {
+    let Some(cpu) = cpu else { return 0 };
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{cpu}");
+    let line = text.lines().find(|line| line.split(' ').next() == Some(&name));
+    line.and_then(|line| line.split_whitespace().nth(8)?.parse().ok()).unwrap_or(0)
 }
 
 /// The last CPU this process may run on: the first one often serves interrupts. Partners inherit it.
-fn settle_on_one_cpu() -> Result<()> {
+fn settle_on_one_cpu() -> Result<usize> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| allowed.is_set(cpu)).context("no CPU is allowed")?;
     let mut one = CpuSet::new();
     one.set(last);
     rustix::thread::sched_setaffinity(None, &one)?;
-    rustix::process::setpriority_process(None, -20)?;
-    Ok(())
-}
-
-/// Nanoseconds an operation: the median of slices.
-fn slices(time: Duration, mut operation: impl FnMut() -> Result<()>) -> Result<f64> {
-    let mut batch = 1_u32;
-    let mut slice = |batch: u32| -> Result<Duration> {
-        let start = Instant::now();
-        for _ in 0..batch {
-            operation()?;
-        }
-        Ok(start.elapsed())
+    // SAFETY: the parameter is read during the call only.
+    let first = unsafe {
+        let parameter = libc::sched_param { sched_priority: 1 };
+        libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter)
     };
-    // Warms up as it looks for the number of operations that fill a slice.
-    while slice(batch)? < SLICE {
-        batch *= 2;
+    if first != 0 {
+        rustix::process::setpriority_process(None, -20)?;
     }
-    let start = Instant::now();
-    let mut nanos = Vec::new();
-    while nanos.is_empty() || start.elapsed() < time {
-        nanos.push(slice(batch)?.as_nanos() as f64 / f64::from(batch));
-    }
-    Ok(crate::table::median(&nanos))
-}
-
-fn getppid(time: Duration) -> Result<f64> {
-    slices(time, || {
-        std::hint::black_box(rustix::process::getppid());
-        Ok(())
-    })
-}
-
-fn mix(time: Duration) -> Result<f64> {
-    let (zero, null) = (File::open("/dev/zero")?, File::options().write(true).open("/dev/null")?);
-    let path = std::env::temp_dir().join(format!("kscope-bench-{}", std::process::id()));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    rustix::io::write(&file, &[1; 4096])?;
-    let mut bytes = [0; MESSAGE];
-    let round = || -> Result<()> {
-        rustix::io::read(&zero, &mut bytes)?;
-        rustix::io::write(&null, &bytes)?;
-        drop(rustix::fs::open(c"/dev/null", OFlags::RDONLY, Mode::empty())?);
-        rustix::fs::fstat(&file)?;
-        rustix::fs::seek(&file, SeekFrom::Start(0))?;
-        rustix::io::pread(&file, &mut bytes, 1024)?;
-        std::hint::black_box(rustix::process::getpid());
-        // SAFETY: a fresh mapping at an address of the kernel's choice, unmapped before anything refers to it.
-        unsafe {
-            let page = rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                4096,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
-            )?;
-            rustix::mm::munmap(page, 4096)?;
-        }
-        Ok(())
-    };
-    Ok(slices(time, round)? / 10.0)
-}
-
-fn pipe(time: Duration) -> Result<f64> {
-    let mut partner =
-        Partner(this_program()?.args(["--partner", "stdio"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-    let to: OwnedFd = partner.0.stdin.take().context("no pipe")?.into();
-    let from: OwnedFd = partner.0.stdout.take().context("no pipe")?.into();
-    ping(time, to, from)
-}
-
-fn tcp(time: Duration) -> Result<f64> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let _partner = Partner::connecting("tcp", listener.local_addr()?.port())?;
-    let stream = listener.accept()?.0;
-    stream.set_nodelay(true)?;
-    ping(time, stream.as_fd(), stream.as_fd())
-}
-
-fn udp(time: Duration) -> Result<f64> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let _partner = Partner::connecting("udp", socket.local_addr()?.port())?;
-    let (_, from) = socket.recv_from(&mut [0; MESSAGE])?;
-    socket.connect(from)?;
-    ping(time, socket.as_fd(), socket.as_fd())
-}
-
-/// A message there and back.
-fn ping(time: Duration, to: impl AsFd, from: impl AsFd) -> Result<f64> {
-    let mut bytes = [0; MESSAGE];
-    slices(time, || {
-        rustix::io::write(&to, &bytes)?;
-        if rustix::io::read(&from, &mut bytes)? == 0 {
-            bail!("the partner is gone");
-        }
-        Ok(())
-    })
-}
-
-fn flood(time: Duration) -> Result<f64> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let _partner = Partner::connecting("sink", listener.local_addr()?.port())?;
-    let mut stream = listener.accept()?.0;
-    let bytes = vec![0; FLOOD];
-    // Sixteen MiB a slice, or it would measure how full the buffers are.
-    let mib = 16;
-    let per_slice = slices(time, || Ok((0..mib * (1 << 20) / FLOOD).try_for_each(|_| stream.write_all(&bytes))?))?;
-    Ok(per_slice / mib as f64)
-}
-
-fn fork(time: Duration) -> Result<f64> {
-    slices(time, || {
-        // SAFETY: this process has one thread, and the child does nothing but end.
-        unsafe {
-            match libc::fork() {
-                -1 => Err(io::Error::last_os_error().into()),
-                0 => libc::_exit(0),
-                child => {
-                    libc::waitpid(child, std::ptr::null_mut(), 0);
-                    Ok(())
-                }
-            }
-        }
-    })
-}
-
-fn exec(time: Duration) -> Result<f64> {
-    slices(time, || {
-        Command::new("/bin/true").status()?;
-        Ok(())
-    })
-}
-
-fn find(time: Duration) -> Result<f64> {
-    let mut entries = 1;
-    let run = slices(time, || {
-        let output = Command::new("find").args(["/usr", "-xdev"]).stderr(Stdio::null()).output()?.stdout;
-        entries = output.split(|&byte| byte == b'\n').count();
-        Ok(())
-    })?;
-    Ok(run / entries as f64)
-}
-
-fn this_program() -> Result<Command> {
-    Ok(Command::new(std::env::current_exe()?))
-}
-
-/// The other side of a loop; ends with it.
-struct Partner(Child);
-
-impl Partner {
-    fn connecting(role: &str, port: u16) -> Result<Self> {
-        Ok(Self(this_program()?.args(["--partner", &format!("{role}:{port}")]).spawn()?))
-    }
-}
-
-impl Drop for Partner {
-    fn drop(&mut self) {
-        // It may have ended by itself already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    Ok(last)
 }

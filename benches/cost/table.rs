@@ -1,62 +1,108 @@
-//! From samples to Markdown: medians, their spread, costs and ratios.
+//! From estimates to Markdown.
 //!
-//! Pure. Invariant: a ratio is printed only where both costs stand out of their spread.
+//! Pure. Costs come as shares of the work with nothing attached, and are printed in nanoseconds of its median.
 
 use std::fmt::Write as _;
 
-/// What one column cost in one loop: a value a round, ns an operation more than with nothing attached.
-pub type Costs = Vec<f64>;
+use crate::columns::{OURS, floor_of, position};
+use crate::measure::{Peer, Row};
+use crate::stats::{Estimate, estimate, median, quotient_of_medians, ratio};
+use crate::userspace::Used;
 
-/// The middle of `values`, 0 without any.
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    match sorted.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => sorted[half],
-        _ => f64::midpoint(sorted[half - 1], sorted[half]),
+/// The loops and what each column adds to them.
+pub fn loops(rows: &[Row], peers: &[Peer]) -> String {
+    // The floors of the parts are seen in the factors only.
+    let ours: Vec<_> = (0..OURS.len()).filter(|&at| !OURS[at].title.starts_with("floor: ")).collect();
+    let beside: Vec<_> = (0..peers.len()).filter(|&at| peers[at].failure.is_none()).collect();
+    let mut head = vec!["ns".to_owned(), "nothing attached".to_owned()];
+    head.extend(ours.iter().map(|&at| OURS[at].title.to_owned()));
+    head.extend(beside.iter().map(|&at| peers[at].column.title.to_owned()));
+    let mut lines: Vec<Vec<String>> =
+        rows.iter().filter(|r| r.failure.is_none()).map(|r| line(r, &ours, &beside)).collect();
+    let mut cpu = vec!["its own user space, of one CPU".to_owned(), "–".to_owned()];
+    cpu.extend(ours.iter().map(|_| "–".to_owned()));
+    cpu.extend(beside.iter().map(|&at| format!("{:.1} %", 100.0 * median(&peers[at].cpu))));
+    lines.push(cpu);
+    let mut text = markdown(&head, &lines);
+    for row in rows {
+        if let Some(why) = &row.failure {
+            let _ = write!(text, "\nNot measured: {}: {why}.\n", row.of.title);
+        }
     }
+    for peer in peers {
+        if let Some(why) = &peer.failure {
+            let _ = write!(text, "\nNot measured: {}: {}.\n", peer.column.title, why.trim_end_matches('.'));
+        }
+    }
+    text
 }
 
-/// Median absolute deviation from the median.
-pub fn spread(values: &[f64]) -> f64 {
-    let middle = median(values);
-    median(&values.iter().map(|v| (v - middle).abs()).collect::<Vec<_>>())
+fn line(row: &Row, ours: &[usize], beside: &[usize]) -> Vec<String> {
+    let floor = position("floor").map_or(&[][..], |at| &row.costs[at]);
+    let mut cells = vec![row.of.title.to_owned(), plain(&row.nothing)];
+    cells.extend(ours.iter().map(|&at| {
+        let times = floor_of(at).and_then(|floor| ratio(&row.costs[at], &row.costs[floor]));
+        with_factor(cost(&row.costs[at], &row.nothing), times)
+    }));
+    cells.extend(
+        beside
+            .iter()
+            .map(|&at| with_factor(cost(&row.beside[at], &row.nothing), quotient_of_medians(&row.beside[at], floor))),
+    );
+    cells
 }
 
-/// How many times the floor's cost; `None` where one of the two is lost in the noise.
-pub fn ratio(costs: &[f64], floor: &[f64]) -> Option<f64> {
-    let stands_out = |values: &[f64]| median(values) > 3.0 * spread(values) && values.len() > 1;
-    (stands_out(costs) && stands_out(floor)).then(|| median(costs) / median(floor))
+/// The programs that people watch, and what each takes.
+pub fn user_space(used: &[Used], failures: &[String]) -> String {
+    let head = ["", "processes", "first frame, ms", "first data, ms", "CPU at rest", "RSS, MiB", "peak, MiB"];
+    let ms = |ms: Option<f64>| ms.map_or("–".into(), |ms| format!("{ms:.0}"));
+    let lines = used.iter().map(|one| {
+        vec![
+            one.title.into(),
+            one.processes.to_string(),
+            ms(one.frame_ms),
+            ms(one.data_ms),
+            format!("{:.2} %", one.cpu_percent),
+            format!("{:.1}", one.rss_mib),
+            format!("{:.1}", one.peak_mib),
+        ]
+    });
+    let mut text = markdown(&head.map(String::from), &lines.collect::<Vec<_>>());
+    for failure in failures {
+        let _ = write!(text, "\n{failure}\n");
+    }
+    text
 }
 
 /// `104 ± 1`.
-pub fn plain(values: &[f64]) -> String {
-    format!("{} ± {}", number(median(values)), number(spread(values)))
+fn plain(values: &[f64]) -> String {
+    estimate(values).map_or("–".into(), |e| format!("{} ± {}", number(e.median), number(e.half())))
 }
 
-/// `+133 ± 2`, or `–` without values.
-pub fn cost(values: &[f64]) -> String {
-    if values.is_empty() {
-        return "–".into();
-    }
-    let middle = median(values);
-    let sign = if middle < 0.0 { '−' } else { '+' };
-    format!("{sign}{} ± {}", number(middle.abs()), number(spread(values)))
+/// `+133 ± 2` of costs in shares, or `–` without any.
+pub fn cost(shares: &[f64], nothing: &[f64]) -> String {
+    let Some(share) = estimate(shares) else { return "–".into() };
+    let scale = median(nothing);
+    let sign = if share.median < 0.0 { '−' } else { '+' };
+    format!("{sign}{} ± {}", number(share.median.abs() * scale), number(share.half() * scale))
 }
 
-/// The same with the ratio: `+133 ± 2 (2.40×)`.
-pub fn cost_and_ratio(values: &[f64], floor: &[f64]) -> String {
-    match ratio(values, floor) {
-        Some(ratio) => format!("{} (**{ratio:.2}×**)", cost(values)),
-        None => cost(values),
+/// `**2.13×** ± 0.05`.
+pub fn factor(times: Estimate) -> String {
+    format!("**{:.2}×** ± {:.2}", times.median, times.half())
+}
+
+/// The cost with its factor, where that is known better than by half of itself.
+fn with_factor(cost: String, times: Option<Estimate>) -> String {
+    match times.filter(|times| times.half() <= times.median / 2.0) {
+        Some(times) => format!("{cost} ({})", factor(times)),
+        None => cost,
     }
 }
 
 /// One decimal below 10, groups of three digits above.
-fn number(value: f64) -> String {
-    if value < 10.0 {
+pub fn number(value: f64) -> String {
+    if value < 9.95 {
         return format!("{value:.1}");
     }
     let digits = format!("{value:.0}");

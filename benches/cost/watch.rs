@@ -1,7 +1,7 @@
-//! Sees to it that a loop runs with exactly what was attached for it, and nobody else's BPF programs.
+//! Sees to it that a loop runs with exactly what was attached for it, and on a CPU that nobody took away.
 //!
-//! What is attached costs everybody. A run during which the set of tracing programs changed is repeated; when patience is
-//! at an end it is taken as it is, and counted.
+//! What is attached costs everybody. A measurement during which the set of tracing programs changed, or the hypervisor took
+//! time from the CPU, is repeated; when patience is at an end it is taken as it is, and counted.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,54 +10,82 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use aya::programs::loaded_programs;
 
-use crate::loops::Loop;
+use crate::loops::Worker;
+use crate::measure::Row;
 
 /// Ids of programs.
 pub type Programs = BTreeSet<u32>;
 
+/// Times a measurement is repeated because of the hypervisor.
+const REPEATS: u32 = 3;
+
 /// The state of the watch.
 pub struct Watch {
-    /// Those that do not go away: part of this machine.
-    permanent: Programs,
     /// How long the whole benchmark still waits for others to leave.
     patience: Duration,
-    /// Runs taken although others came or went.
+    /// Those that do not go away: part of this machine.
+    permanent: Programs,
+    /// How many there were of them at the start.
+    found: usize,
+    measured: u32,
+    repeated: u32,
+    /// Taken although others came or went, or the CPU was away.
     disturbed: u32,
+    slices: u64,
+    /// Slices that did not count.
+    dropped: u64,
 }
 
 impl Watch {
     /// Waits a while for the programs of others to go; those that stay count as part of the machine.
     /// `patience` is how long it waits in all.
     pub fn start(patience: Duration) -> Self {
-        let mut watch = Self { permanent: Programs::new(), patience: Duration::from_secs(10), disturbed: 0 };
+        let mut watch = Self {
+            patience: patience.min(Duration::from_secs(10)),
+            permanent: Programs::new(),
+            found: 0,
+            measured: 0,
+            repeated: 0,
+            disturbed: 0,
+            slices: 0,
+            dropped: 0,
+        };
         watch.wait_for(&Programs::new());
         watch.permanent = tracing_programs();
+        watch.found = watch.permanent.len();
         watch.patience = patience;
         watch
     }
 
-    /// Waits until nothing is attached but what is there permanently; what is attached then.
-    pub fn nothing(&mut self) -> Programs {
-        let permanent = self.permanent.clone();
-        self.wait_for(&permanent);
-        permanent
+    /// What is loaded when nothing but these of ours and what is part of this machine is. What has gone is so no more.
+    pub fn with(&mut self, ours: &Programs) -> Programs {
+        let loaded = tracing_programs();
+        self.permanent.retain(|id| loaded.contains(id));
+        self.permanent.union(ours).copied().collect()
     }
 
-    /// Measures a loop with these programs and no others.
-    pub fn measure(&mut self, l: &Loop, time: Duration, expected: &Programs) -> Result<f64> {
+    /// Measures a loop with these programs and no others: nanoseconds an operation.
+    pub fn measure(&mut self, worker: &mut Worker, time: Duration, expected: &Programs) -> Result<f64> {
+        let mut left = REPEATS;
         loop {
             let quiet = self.wait_for(expected);
-            let value = l.measure(time)?;
-            if quiet && tracing_programs() == *expected {
-                return Ok(value);
+            let cell = worker.measure(time)?;
+            self.slices += u64::from(cell.kept + cell.dropped);
+            self.dropped += u64::from(cell.dropped);
+            let alone = quiet && tracing_programs() == *expected;
+            let whole = cell.stolen == 0 && cell.kept > cell.dropped;
+            let taken = if alone { whole || left == 0 } else { self.patience.is_zero() };
+            if taken {
+                self.measured += 1;
+                self.disturbed += u32::from(!(alone && whole));
+                return Ok(cell.ns);
             }
-            if self.patience.is_zero() {
-                self.disturbed += 1;
-                return Ok(value);
-            }
+            self.repeated += 1;
+            left -= u32::from(alone);
         }
     }
 
+    /// Waits until these programs are loaded, and no others that trace.
     fn wait_for(&mut self, expected: &Programs) -> bool {
         let start = Instant::now();
         loop {
@@ -73,14 +101,22 @@ impl Watch {
         }
     }
 
-    /// A sentence about what could not be kept away; empty when all was.
-    pub fn remarks(&self) -> String {
-        let mut text = String::new();
-        if !self.permanent.is_empty() {
-            let _ = write!(text, " {} other tracing programs were attached all the time.", self.permanent.len());
-        }
-        if self.disturbed > 0 {
-            let _ = write!(text, " During {} runs others' programs came or went.", self.disturbed);
+    /// What could not be kept away, and how many measurements there were.
+    pub fn remarks(&self, rows: &[Row]) -> String {
+        let unsteady: u32 = rows.iter().map(|row| row.unsteady).sum();
+        let mut text = format!(
+            "{} measurements of {} slices; {} slices did not count (the thread was made to leave the CPU); repeated: {} \
+             measurements (the hypervisor took time, or others' BPF programs came or went; {} were taken all the same) and \
+             {} differences (the CPU's speed changed).",
+            self.measured, self.slices, self.dropped, self.repeated, self.disturbed, unsteady
+        );
+        if self.found > 0 {
+            let (found, left) = (self.found, self.permanent.len());
+            let _ = write!(
+                text,
+                " **{found} other tracing programs were there at the start, {left} at the end: a hook in use already makes the \
+                 floor cheaper, so these factors do not compare with those of a machine without.**"
+            );
         }
         text
     }

@@ -1,33 +1,19 @@
-//! What is attached while the loops run: nothing, empty programs, kscope, or a peer.
+//! Programs that others run beside the loops: kscope's own report, and the peers.
 //!
-//! Invariant: it is attached exactly as long as the [`Attached`] of it lives.
+//! Invariant: what a tool attaches is attached as long as its [`Running`] lives.
 
+use std::ffi::CStr;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::watch::{Programs, tracing_programs};
 use anyhow::{Context as _, Result, bail};
-use aya::programs::BtfTracePoint;
-use aya::{Btf, Ebpf, EbpfLoader};
-use kscope::kernel::loader::{self, Loaded};
-use kscope::kernel::offsets::{Offsets, VMLINUX};
-use kscope::kernel::programs::{Insight, PROGRAMS};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The empty programs; no bytes in a build without the feature `bench`.
-pub static FLOOR: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kscope-floor"));
-
-/// Which of the empty programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Floor {
-    /// Does nothing.
-    Empty,
-    /// Reads the clock once.
-    Clock,
-}
+use crate::watch::{Programs, tracing_programs};
 
 /// A program that somebody else runs beside the loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,54 +26,32 @@ pub struct Tool {
     pub bpf: bool,
 }
 
-/// What a column of the table measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// Empty programs on the hooks of these insights.
-    Floor(Floor, &'static [Insight]),
-    /// kscope's programs for these insights, with nobody reading.
-    Kscope(&'static [Insight]),
-    /// A whole program with its user space.
-    Tool(Tool),
+/// Whether a program lies on the path, or where it says.
+pub fn installed(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
 
-/// Something attached.
-pub enum Attached {
-    /// Empty programs, one object a hook.
-    Floor { _objects: Vec<Ebpf> },
-    /// kscope.
-    Kscope { _loaded: Box<Loaded> },
-    /// A running program.
-    Tool(Running),
-}
-
-impl Variant {
-    /// Attaches it, and returns once it is. The error says why it cannot be.
-    pub fn attach(&self) -> Result<Attached> {
-        match self {
-            Self::Floor(floor, insights) => Ok(Attached::Floor { _objects: attach_floor(*floor, insights)? }),
-            Self::Kscope(insights) => Ok(Attached::Kscope { _loaded: Box::new(loader::load_only(insights)?) }),
-            Self::Tool(tool) => Running::start(*tool).map(Attached::Tool),
-        }
+/// Mounts tracefs where there is none, for this process and those it starts: it goes with them.
+///
+/// Some tools look for it below debugfs only, which brings its own.
+pub fn mount_tracefs() -> io::Result<()> {
+    if Path::new("/sys/kernel/tracing/events").exists() && Path::new("/sys/kernel/debug/tracing/events").exists() {
+        return Ok(());
     }
+    // SAFETY: it has no preconditions.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE)?;
+    mount(c"tracefs", c"/sys/kernel/tracing", c"tracefs", 0)?;
+    mount(c"debugfs", c"/sys/kernel/debug", c"debugfs", 0)
 }
 
-fn attach_floor(floor: Floor, insights: &[Insight]) -> Result<Vec<Ebpf>> {
-    let (offsets, btf) = (Offsets::read(Path::new(VMLINUX))?, Btf::from_sys_fs()?);
-    let name = match floor {
-        Floor::Empty => "empty",
-        Floor::Clock => "clock",
-    };
-    let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight) && offsets.has_tracepoint(p.name));
-    wanted.map(|p| attach_one(name, p.name, &btf).with_context(|| format!("an empty program on {}", p.name))).collect()
+fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: the strings end with a zero and are read during the call; no data is given.
+    check(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) })
 }
 
-fn attach_one(name: &str, tracepoint: &str, btf: &Btf) -> Result<Ebpf> {
-    let mut object = EbpfLoader::new().btf(Some(btf)).load(FLOOR)?;
-    let program: &mut BtfTracePoint = object.program_mut(name).context("it is not in the object")?.try_into()?;
-    program.load(tracepoint, btf)?;
-    program.attach()?;
-    Ok(object)
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A tool that runs until this is dropped.
@@ -99,7 +63,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(tool: Tool) -> Result<Self> {
+    /// Starts it, and returns once it has attached what it will. The error says why it has not.
+    pub fn start(tool: Tool) -> Result<Self> {
         let errors = File::from(rustix::fs::memfd_create(c"errors", rustix::fs::MemfdFlags::CLOEXEC)?);
         let before = tracing_programs();
         let child = Command::new(tool.program)
