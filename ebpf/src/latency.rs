@@ -56,12 +56,13 @@ impl Place {
         unsafe { Self { sums: &raw mut (*row).sums, buckets: &raw mut (*row).buckets } }
     }
 
-    /// Adds one duration, which stands for `weight`: the bucket first, since the sum tells user space to look at it.
+    /// Adds one duration, which stands for `weight`: the bucket first, since the sum tells user space to look at it. So `ns`
+    /// must not be 0.
     #[inline(always)]
     pub fn add(self, index: u32, ns: u64, weight: u32, epoch: u32) {
         add_atomic32(self.bucket(index), weight);
         // SAFETY: `sums` is in a map value.
-        add_atomic(unsafe { &raw mut (*self.sums).total_ns }, at_least_1(ns) * u64::from(weight));
+        add_atomic(unsafe { &raw mut (*self.sums).total_ns }, ns * u64::from(weight));
         self.raise_max(ns, epoch);
     }
 
@@ -71,7 +72,7 @@ impl Place {
         // SAFETY: both are in map values.
         unsafe {
             *self.bucket(index) += weight;
-            (*self.sums).total_ns += at_least_1(ns) * u64::from(weight);
+            (*self.sums).total_ns += ns * u64::from(weight);
         }
         self.raise_max(ns, epoch);
     }
@@ -95,12 +96,6 @@ impl Place {
             }
         }
     }
-}
-
-/// Between the clocks of two CPUs a duration can be 0, and the sum must move all the same.
-#[inline(always)]
-const fn at_least_1(ns: u64) -> u64 {
-    if ns == 0 { 1 } else { ns }
 }
 
 /// The record for `key`, whose slot may be in `cache` (where it is put if it was not). `None`, and counted as lost, when

@@ -141,6 +141,8 @@ fn switch_to(entry: Entry, now: u64, exec_ns: u64) {
 #[inline(never)]
 fn record_wait(t: &mut Thread, cpu: u32, ns: u64) {
     let Some(weight) = weight(waits_one_in()) else { return };
+    // Between the clocks of two CPUs it can be 0.
+    let ns = if ns == 0 { 1 } else { ns };
     let (index, epoch) = (scale3(ns), epoch());
     if let Some(row) = CPUS.get_ptr_mut(cpu) {
         // In `sched_switch` interrupts are off, and nobody but this CPU writes its row.

@@ -116,7 +116,8 @@ fn record_call(t: &mut Thread, row: u32, now: u64, result: i64) {
             add_atomic(&raw mut (*to.sums).runnable_ns, runnable_ns * u64::from(weight));
         }
     }
-    let ns = now.saturating_sub(t.call_since_ns);
+    // Between the clocks of two CPUs it can be nothing.
+    let ns = if now > t.call_since_ns { now - t.call_since_ns } else { 1 };
     to.add(scale3(ns), ns, weight, epoch());
 }
 

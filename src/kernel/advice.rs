@@ -67,7 +67,7 @@ impl LoadError {
             }
             Self::Object(e) => match root_errno(e.as_ref()) {
                 Some(libc::EPERM) => permission_advice(),
-                Some(libc::ENOMEM) => "There was no memory for the maps (about 30 MiB): free some, or raise the limit of locked memory (`ulimit -l unlimited`) on kernels before 5.11.".into(),
+                Some(libc::ENOMEM) => "There was no memory for the maps (30 to 64 MiB): free some, or raise the limit of locked memory (`ulimit -l unlimited`) on kernels before 5.11.".into(),
                 _ => "Please report it with the output of `uname -a`.".into(),
             },
             Self::Map { .. } => "Please report it with the output of `uname -a`.".into(),

@@ -17,43 +17,47 @@ pub const OVERFLOW: u32 = (MAX_EXP - MIN_EXP) * 8 + 1;
 /// Array length at scale 3: the next power of two, so that a masked index is a bounds check for the verifier.
 pub const SCALE3_LEN: usize = 256;
 
-/// `ceil(2^(31 + j/8))` for j = 1…7: the inner boundaries of an octave as 32-bit mantissas.
-const MANTISSA: [u64; 7] =
-    [2_341_847_524, 2_553_802_834, 2_784_941_738, 3_037_000_500, 3_311_872_530, 3_611_622_603, 3_938_502_376];
+/// `ceil(2^(38 + j/8))` for j = 1…7: the inner boundaries of an octave as mantissas of 39 bits, which hold every duration in
+/// the buckets exactly; and one that nothing reaches.
+static MANTISSA: [u64; 8] = [
+    299_756_483_062,
+    326_886_762_695,
+    356_472_542_425,
+    388_736_063_997,
+    423_919_683_755,
+    462_287_693_164,
+    504_128_304_111,
+    1 << 40,
+];
 
-/// Index of the highest set bit of `v`; 0 for 0. The BPF instruction set has no count of leading zeros.
-#[inline(always)]
-const fn top_bit(mut v: u64) -> u32 {
-    let mut k = 0;
-    if v >= 1 << 32 {
-        v >>= 32;
-        k += 32;
+/// Index of the highest set bit of a byte; 0 for 0. The BPF instruction set has no count of leading zeros.
+static TOP_BIT: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 2;
+    while byte < 256 {
+        table[byte] = table[byte / 2] + 1;
+        byte += 1;
     }
-    if v >= 1 << 16 {
-        v >>= 16;
-        k += 16;
-    }
-    if v >= 1 << 8 {
-        v >>= 8;
-        k += 8;
-    }
-    if v >= 1 << 4 {
-        v >>= 4;
-        k += 4;
-    }
-    if v >= 1 << 2 {
-        v >>= 2;
-        k += 2;
-    }
-    if v >= 1 << 1 {
-        k += 1;
-    }
-    k
-}
+    table
+};
 
-/// The scale-3 bucket of a duration in nanoseconds.
+/// In which part of an octave a mantissa begins, by the four bits that follow its highest: the right one or the one before,
+/// since a sixteenth of an octave is shorter than any part.
+static PART: [u8; 16] = {
+    let mut table = [0; 16];
+    let mut bits = 1;
+    while bits < 16 {
+        let least = (16 + bits as u64) << 34;
+        let part = table[bits - 1];
+        table[bits] = if least >= MANTISSA[part as usize] { part + 1 } else { part };
+        bits += 1;
+    }
+    table
+};
+
+/// The scale-3 bucket of a duration in nanoseconds. Tables take the place of branches, which latencies make hard to predict.
 #[inline(always)]
-pub const fn scale3(ns: u64) -> u32 {
+pub fn scale3(ns: u64) -> u32 {
     if ns <= 1 << MIN_EXP {
         return 0;
     }
@@ -61,29 +65,28 @@ pub const fn scale3(ns: u64) -> u32 {
         return OVERFLOW;
     }
     // Upper bounds belong to the bucket below them, so the octave is that of ns - 1.
-    let k = top_bit(ns - 1);
-    let m = if k >= 31 { ns >> (k - 31) } else { ns << (31 - k) };
-    let mut j = 0;
-    if m >= MANTISSA[3] {
-        j = 4;
-    }
-    if j == 4 {
-        if m >= MANTISSA[5] {
-            j = 6;
-        }
-    } else if m >= MANTISSA[1] {
-        j = 2;
-    }
-    let next = match j {
-        0 => MANTISSA[0],
-        2 => MANTISSA[2],
-        4 => MANTISSA[4],
-        _ => MANTISSA[6],
+    let v = ns - 1;
+    let shift = if v < 1 << 14 {
+        6
+    } else if v < 1 << 22 {
+        14
+    } else if v < 1 << 30 {
+        22
+    } else {
+        30
     };
-    if m >= next {
-        j += 1;
-    }
-    (k - MIN_EXP) * 8 + j + 1
+    let k = shift + u32::from(TOP_BIT[low_bits(v >> shift, 255)]);
+    let part = PART[low_bits(v << (38 - k) >> 34, 15)];
+    let above = ns << (38 - k) >= MANTISSA[part as usize & 7];
+    (k - MIN_EXP) * 8 + u32::from(part) + u32::from(above) + 1
+}
+
+/// These bits of `v` as an index.
+#[inline(always)]
+const fn low_bits(v: u64, mask: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "the mask is below 256")]
+    let index = (v & mask) as usize;
+    index
 }
 
 #[cfg(test)]
@@ -121,6 +124,13 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_the_logarithm(ns in prop_oneof![0_u64..1 << 38, 0_u64..4096, any::<u64>()]) {
+            prop_assert_eq!(scale3(ns), by_logarithm(ns));
+        }
+
+        #[test]
+        fn agrees_with_the_logarithm_beside_every_boundary(j in 0_u32..=248, off in -2_i64..=2) {
+            #[expect(clippy::cast_possible_truncation, reason = "at most 2^37")]
+            let ns = (f64::exp2(f64::from(MIN_EXP) + f64::from(j) / 8.0) as i64 + off).unsigned_abs();
             prop_assert_eq!(scale3(ns), by_logarithm(ns));
         }
 

@@ -11,7 +11,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytemuck::Zeroable as _;
-use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Sums, max_of};
+use kscope_layout::bucket::SCALE3_LEN;
+use kscope_layout::{CALL_ROWS, Head, RecordKey, Row, Sums, max_of};
 
 use crate::core::ident::ProcessId;
 use crate::kernel::loader::RecordMaps;
@@ -134,24 +135,29 @@ impl Reading<'_> {
     }
 
     /// The buckets of a slot that hold something. After its sums: a program adds to them in the other order.
+    #[expect(clippy::cast_ptr_alignment, reason = "the elements of a map are aligned to eight bytes")]
     fn read_buckets(&mut self, slot: u32) {
         self.buckets.clear();
-        let Some(all) = self.maps.buckets.get(slot as usize) else { return };
-        push_used(&all, &mut self.buckets);
+        let Some(all) = self.maps.buckets.at(slot as usize) else { return };
+        for part in 0..SCALE3_LEN / AT_ONCE {
+            // SAFETY: `all` is inside the mapping and aligned to eight bytes; volatile as the kernel writes at the same time.
+            let words: [u64; AT_ONCE / 2] =
+                std::array::from_fn(|at| unsafe { all.cast::<u64>().add(part * AT_ONCE / 2 + at).read_volatile() });
+            // Most of a distribution is empty: one test for many.
+            if words.iter().fold(0, |any, n| any | n) != 0 {
+                push_used(part * AT_ONCE, &bytemuck::cast(words), &mut self.buckets);
+            }
+        }
     }
 }
 
-fn push_used(all: &Buckets, used: &mut Vec<(u16, u32)>) {
-    const AT_ONCE: usize = 16;
-    for (part, counts) in all.chunks_exact(AT_ONCE).enumerate() {
-        // Most of a distribution is empty: one test for many.
-        if counts.iter().fold(0, |any, n| any | n) == 0 {
-            continue;
-        }
-        for (at, n) in counts.iter().enumerate().filter(|(_, n)| **n != 0) {
-            #[expect(clippy::cast_possible_truncation, reason = "an index is below 256")]
-            used.push(((part * AT_ONCE + at) as u16, *n));
-        }
+/// Buckets that are looked at together: a cache line.
+const AT_ONCE: usize = 16;
+
+fn push_used(from: usize, counts: &[u32; AT_ONCE], used: &mut Vec<(u16, u32)>) {
+    for (at, n) in counts.iter().enumerate().filter(|(_, n)| **n != 0) {
+        #[expect(clippy::cast_possible_truncation, reason = "an index is below 256")]
+        used.push(((from + at) as u16, *n));
     }
 }
 
