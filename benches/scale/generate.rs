@@ -168,9 +168,9 @@ impl World {
                 let n = if octave == 5 { rest } else { rest.div_ceil(2) };
                 rest -= n;
                 let ns = (median << (octave + shift)) + 13 * u64::from(octave);
-                add(record, scale3(ns), ns, n, tick);
+                add(record, ns, n, tick);
                 if let Some((_, row)) = &mut row {
-                    add(row, scale3(ns), ns, n, tick);
+                    add(row, ns, n, tick);
                 }
             }
         }
@@ -226,13 +226,12 @@ impl World {
 
     /// The records of all processes as a sample keeps them.
     fn records(&self) -> Arc<Records> {
-        let mut all = Records::default();
-        let mut slot = 0;
+        let (mut all, mut slot) = (Records::default(), 0);
         for process in &self.processes {
-            for (what, record) in &process.records {
+            for (what, row) in process.records.iter().filter(|(_, row)| row.sums.total_ns > 0) {
                 let key = RecordKey::new(process.sample.id.pid, process.start_ns, *what);
-                let filled = (0_u16..).zip(record.buckets).filter(|(_, n)| *n != 0);
-                all.push(key, record.sums, slot, filled);
+                let filled = (0_u16..).zip(row.buckets).filter(|(_, n)| *n > 0);
+                all.push(key, row.sums, slot, filled);
                 slot += 1;
             }
         }
@@ -240,11 +239,11 @@ impl World {
     }
 }
 
-fn add(row: &mut Row, bucket: u32, ns: u64, count: u32, epoch: u32) {
+fn add(row: &mut Row, ns: u64, count: u32, epoch: u32) {
     if count == 0 {
         return;
     }
-    let n = &mut row.buckets[bucket as usize];
+    let n = &mut row.buckets[scale3(ns) as usize];
     *n = n.wrapping_add(count);
     row.sums.total_ns += ns * u64::from(count);
     row.sums.errors = row.sums.errors.wrapping_add(count / 50);

@@ -58,7 +58,7 @@ impl LatencyStats {
         }
     }
 
-    /// All of `many`, at `scale` or at that of the coarsest.
+    /// All of `many`.
     pub fn sum<'a>(scale: Scale, many: impl IntoIterator<Item = &'a Self>) -> Self {
         let (mut all, mut sum) = (Self::empty(scale), Sum::new(scale));
         for one in many {

@@ -288,7 +288,7 @@ impl Reader<'_> {
 
     fn latency(&mut self) -> LatencyStats {
         let scale = Scale::Three;
-        let count = self.number();
+        let buckets = self.number();
         let mut stats = LatencyStats {
             total_ns: self.number(),
             blocked_ns: self.number(),
@@ -299,7 +299,7 @@ impl Reader<'_> {
             ..LatencyStats::empty(scale)
         };
         let mut index = 0;
-        let buckets = (0..count).map(|_| {
+        let buckets = (0..buckets).map(|_| {
             index += u16::try_from(self.number()).unwrap_or(0);
             (index, self.number())
         });
@@ -315,7 +315,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_latency() -> impl Strategy<Value = LatencyStats> {
-        let buckets = proptest::collection::btree_map(0_u16..126, 1_u64.., 0..20);
+        let buckets = proptest::collection::btree_map(0_u16..250, 1_u64.., 0..20);
         (buckets, any::<[u64; 6]>()).prop_map(|(buckets, n)| {
             let scale = Scale::Three;
             LatencyStats {

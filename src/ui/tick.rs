@@ -144,7 +144,7 @@ impl Tick {
         }
     }
 
-    /// One system call, if it was made: of the host at scale 3, or of the processes that pass a filter at scale 2.
+    /// One system call, if it was made: of the host, or of the processes that pass a filter.
     pub fn call(&self, nr: u32) -> Option<Cow<'_, LatencyStats>> {
         match self.which() {
             Ok(calls) => find(calls, nr).map(Cow::Borrowed),

@@ -80,9 +80,9 @@ fn cost(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let value = format!("{} of the machine", cpu_share(cost.quality, Some(cost.of_machine(cpus)), fine_percent));
     let value = fitting("Cost", &value, area);
     let history = format!(
-        " history {} in {} of {} ",
+        " history {}, {:.0} % of {} ",
         units::age(seconds_ns(ctx.history.span_s())),
-        units::bytes(ctx.history.weight() as f64),
+        100.0 * ctx.history.weight() as f64 / BUDGET as f64,
         units::bytes(BUDGET as f64)
     );
     let mut block = pane("Cost", value, false, theme);

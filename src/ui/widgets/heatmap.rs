@@ -66,8 +66,10 @@ impl Axis {
 
 /// Powers of ten of nanoseconds between which a bucket lies; the open ends are drawn one octave wide.
 fn log_bounds(histogram: &Histogram, index: u16) -> (f64, f64) {
-    static TABLE: LazyLock<Vec<(f64, f64)>> =
-        LazyLock::new(|| (0..250).map(|index| log_bounds_of(Scale::Three, index)).collect());
+    static TABLE: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| {
+        let buckets = u16::try_from(Scale::Three.buckets()).unwrap_or(u16::MAX);
+        (0..buckets).map(|index| log_bounds_of(Scale::Three, index)).collect()
+    });
     TABLE.get(usize::from(index)).copied().unwrap_or_else(|| log_bounds_of(histogram.scale(), index))
 }
 
