@@ -307,7 +307,7 @@ fn sampled_numbers_say_so_and_self_says_what_was_left_out() {
     let calls =
         Share { one_in: 64, unwatched_ns: snapshot.interval_ns / 50 * 49, window_ns: snapshot.interval_ns / 50 };
     snapshot.sampling =
-        Sampling { budget: Some(0.01), shares: [calls, Share::default(), Share::default()], call_overhead_ns: 150.0 };
+        Sampling { budget: Some(0.01), shares: [calls, Share::default(), Share::default()], ..Sampling::default() };
     snapshot.qualities = snapshot.sampling.lower(snapshot.qualities);
     let mut app = App::new(settings(View::Overview));
     app.on_snapshot(Arc::new(snapshot));

@@ -77,6 +77,7 @@ control! {
     calls_since_ns: u64;
     states_since_ns: u64;
     states_until_ns: u64;
+    transfers_since_ns: u64;
 }
 
 /// For how many events this one stands when one in `one_in` (a power of two) is counted; `None`: it is not counted.

@@ -5,9 +5,10 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use kscope_layout::BLIND;
 
 use crate::globals::{self, get};
-use crate::maps::{transfers_one_in, weight};
+use crate::maps::{transfers_one_in, transfers_since_ns, weight};
 use crate::thread;
 
 const AF_INET: u16 = 2;
@@ -19,7 +20,7 @@ const MSG_PEEK: i32 = 2;
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
     if let Some(bytes) = payload(&ctx)
-        && let Some(weight) = weight(transfers_one_in())
+        && let Some(weight) = transfer_weight()
         && let Some(entry) = thread::current()
     {
         let t = entry.get();
@@ -34,7 +35,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if ctx.arg::<i32>(2) & MSG_PEEK == 0
         && let Some(bytes) = payload(&ctx)
-        && let Some(weight) = weight(transfers_one_in())
+        && let Some(weight) = transfer_weight()
         && let Some(entry) = thread::current()
     {
         let t = entry.get();
@@ -42,6 +43,12 @@ pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
         t.rx_calls += weight;
     }
     0
+}
+
+/// For how many sends or receives this one stands; `None` if it is not counted.
+#[inline(always)]
+fn transfer_weight() -> Option<u32> {
+    if transfers_since_ns() == BLIND { None } else { weight(transfers_one_in()) }
 }
 
 /// Bytes moved through an IPv4 or IPv6 socket; `None` for other families, errors and empty transfers.

@@ -4,8 +4,8 @@
 //! attached: what the window showed is scaled to the whole interval. A window is not like the rest of the time in two ways,
 //! and both are corrected for:
 //!
-//! * A call that is measured takes longer, so a busy process makes fewer of them in a window. Its calls are scaled by the
-//!   CPU time it took outside, over the CPU time it took inside less what measuring added to each call.
+//! * A call or switch that is measured takes longer, so a busy process makes fewer of them in a window. They are scaled by the
+//!   CPU time it took outside, over the CPU time it took inside less what measuring added to it.
 //! * A call that takes a good part of a window often does not lie within it whole. Of duration `d` in a window `w`, only
 //!   `1 - d/w` of them do, so each counts for that many more.
 //!
@@ -51,6 +51,8 @@ pub struct Sampling {
     pub shares: [Share; 3],
     /// What attached programs add to a system call, ns; 0 where it was not measured.
     pub call_overhead_ns: f64,
+    /// What they add to a switch from one thread to another, ns; 0 where it was not measured.
+    pub switch_overhead_ns: f64,
 }
 
 const SYSCALLS: usize = 0;
@@ -72,6 +74,7 @@ impl Sampling {
         }
         self.budget = later.budget;
         self.call_overhead_ns = self.call_overhead_ns.max(later.call_overhead_ns);
+        self.switch_overhead_ns = self.switch_overhead_ns.max(later.switch_overhead_ns);
     }
 
     /// What the numbers are worth.
@@ -121,18 +124,19 @@ pub fn joined(parts: Vec<Snapshot>) -> Option<Snapshot> {
         |id| -> u64 { times.iter().filter_map(|t| t.binary_search_by_key(&id, |e| e.0).ok().map(|at| t[at].1)).sum() };
     let mut whole: Option<Snapshot> = None;
     for mut part in parts {
-        for at in 0..Insight::SAMPLED.len() {
+        let windows = std::array::from_fn(|at| Window::of(&part, at, whole_ns));
+        // Before anything is scaled: how much of the CPU time in the window was the processes' own.
+        let own = own_shares(&part, windows);
+        for (at, window) in windows.into_iter().enumerate() {
             let share = part.sampling.shares[at];
-            let watched_ns = part.interval_ns.saturating_sub(share.unwatched_ns);
-            if share.unwatched_ns > 0 && watched_ns == 0 {
-                blank(&mut part, at);
-            } else if watched_ns > 0 && share.window_ns > 0 {
-                let window = Window { watched_ns, whole_ns, part_ns: part.interval_ns };
-                match at {
-                    SYSCALLS => scale_calls(&mut part, window, cpu_of),
-                    RUN_QUEUE => scale_waits(&mut part, window),
+            match window {
+                None if share.unwatched_ns > 0 && share.unwatched_ns >= part.interval_ns => blank(&mut part, at),
+                None => {}
+                Some(window) => match at {
+                    SYSCALLS => scale_calls(&mut part, window, &own, windows[RUN_QUEUE].is_none().then_some(&cpu_of)),
+                    RUN_QUEUE => scale_waits(&mut part, window, &own),
                     _ => part.processes.iter_mut().for_each(|p| p.traffic = p.traffic.times(window.factor())),
-                }
+                },
             }
         }
         match &mut whole {
@@ -191,6 +195,14 @@ struct Window {
 }
 
 impl Window {
+    /// The window that an insight had in this part.
+    fn of(part: &Snapshot, at: usize, whole_ns: u64) -> Option<Self> {
+        let share = part.sampling.shares[at];
+        let watched_ns = part.interval_ns.saturating_sub(share.unwatched_ns);
+        let part_ns = part.interval_ns;
+        (share.window_ns > 0 && watched_ns > 0).then_some(Self { watched_ns, whole_ns, part_ns })
+    }
+
     /// By time alone.
     fn factor(self) -> f64 {
         self.whole_ns as f64 / self.watched_ns as f64
@@ -202,12 +214,40 @@ const BUSY: f64 = 0.1;
 /// Of the CPU time in a window at least this much is the process's own, whatever the overhead is thought to be.
 const LEAST_OWN: f64 = 0.2;
 
-fn scale_calls(part: &mut Snapshot, window: Window, cpu_of: impl Fn(ProcessId) -> u64) {
-    let overhead_ns = part.sampling.call_overhead_ns;
+/// Of each process, in their order: the part of the CPU time it took in a window that was not taken by measuring it; `None`
+/// for one that hardly ran.
+fn own_shares(part: &Snapshot, windows: [Option<Window>; 3]) -> Vec<Option<f64>> {
+    let Some(window) = windows.into_iter().flatten().next() else { return Vec::new() };
+    let sampling = &part.sampling;
+    let cost = |at: usize, ns: f64| if windows[at].is_some() { ns } else { 0.0 };
+    let own = |process: &ProcessStats| {
+        let mut watched = process.time.on_cpu_ns() as f64;
+        if windows[RUN_QUEUE].is_none() {
+            // The part is a little longer than the window in it.
+            watched *= window.watched_ns as f64 / window.part_ns.max(1) as f64;
+        }
+        let calls: u64 = process.calls.iter().map(|c| c.latency.count()).sum();
+        let taken = calls as f64 * cost(SYSCALLS, sampling.call_overhead_ns)
+            + process.runqueue.count() as f64 * cost(RUN_QUEUE, sampling.switch_overhead_ns);
+        (watched >= BUSY * window.watched_ns as f64).then(|| (1.0 - taken / watched).max(LEAST_OWN))
+    };
+    part.processes.iter().map(own).collect()
+}
+
+/// `cpu_of` is the CPU time of a process in the whole interval, where that is known.
+fn scale_calls(part: &mut Snapshot, window: Window, own: &[Option<f64>], cpu_of: Option<&impl Fn(ProcessId) -> u64>) {
     // By call: counted, and what that is scaled to; for the table of the host.
     let mut sums = BTreeMap::<u32, (f64, f64)>::new();
-    for process in &mut part.processes {
-        let factor = call_factor(process, window, overhead_ns, cpu_of(process.id));
+    for (process, own) in part.processes.iter_mut().zip(own) {
+        let factor = match (own, cpu_of) {
+            (None, _) => window.factor(),
+            (Some(own), None) => window.factor() / own,
+            (Some(own), Some(cpu_of)) => {
+                let inside = process.time.on_cpu_ns() as f64;
+                let watched = inside * window.watched_ns as f64 / window.part_ns.max(1) as f64;
+                1.0 + (cpu_of(process.id) as f64 - watched) / (watched * own)
+            }
+        };
         for call in &mut process.calls {
             let sum = sums.entry(call.nr).or_default();
             let count = call.latency.count() as f64;
@@ -221,30 +261,21 @@ fn scale_calls(part: &mut Snapshot, window: Window, cpu_of: impl Fn(ProcessId) -
     }
 }
 
-fn call_factor(process: &ProcessStats, window: Window, overhead_ns: f64, cpu_ns: u64) -> f64 {
-    let inside = process.time.on_cpu_ns() as f64;
-    let rest = cpu_ns as f64 - inside;
-    // The part is a little longer than the window in it.
-    let watched = inside * window.watched_ns as f64 / window.part_ns.max(1) as f64;
-    if watched < BUSY * window.watched_ns as f64 {
-        return window.factor();
-    }
-    let calls: u64 = process.calls.iter().map(|c| c.latency.count()).sum();
-    let own = (watched - calls as f64 * overhead_ns).max(LEAST_OWN * watched);
-    // Between the sample and the window nothing was added to its calls.
-    1.0 + (rest + inside - watched) / own
-}
-
-fn scale_waits(part: &mut Snapshot, window: Window) {
-    let factor = window.factor();
-    for cpu in &mut part.cpus {
-        cpu.delay = cpu.delay.scaled(factor, window.watched_ns);
-    }
-    for process in &mut part.processes {
+fn scale_waits(part: &mut Snapshot, window: Window, own: &[Option<f64>]) {
+    let by_time = window.factor();
+    let (mut counted, mut scaled) = (0.0, 0.0);
+    for (process, own) in part.processes.iter_mut().zip(own) {
+        let factor = by_time / own.unwrap_or(1.0);
+        counted += process.runqueue.count() as f64;
+        scaled += process.runqueue.count() as f64 * factor;
         process.runqueue = process.runqueue.scaled(factor, window.watched_ns);
-        process.time = process.time.times(factor);
+        process.time = process.time.times(by_time);
         process.voluntary = times(process.voluntary, factor);
         process.preempted = times(process.preempted, factor);
+    }
+    let factor = if counted > 0.0 { scaled / counted } else { by_time };
+    for cpu in &mut part.cpus {
+        cpu.delay = cpu.delay.scaled(factor, window.watched_ns);
     }
 }
 
@@ -295,7 +326,7 @@ mod tests {
             interval_ns: length_ns,
             calls: if sum > 0 { vec![CallStats { nr: CALL, latency: latency(sum) }] } else { Vec::new() },
             processes: vec![process(BUSY_PID, calls, length_ns), process(IDLE_PID, few, 0)],
-            sampling: Sampling { budget: None, shares, call_overhead_ns: 150.0 },
+            sampling: Sampling { budget: None, shares, call_overhead_ns: 150.0, switch_overhead_ns: 0.0 },
             ..Snapshot::default()
         }
     }

@@ -28,8 +28,8 @@ use crate::probes::own::stats::Counting;
 const COUNT: Duration = Duration::from_millis(10);
 /// The shortest window: attaching takes half a millisecond.
 const SHORTEST: Duration = Duration::from_millis(5);
-/// So many measurements of what a call costs more are kept; their median counts.
-const OVERHEADS: usize = 15;
+/// So many measurements of what a call costs are kept.
+const CALIBRATIONS: usize = 20;
 
 /// Who knows what time it is, and when an interval ends.
 pub trait Pace {
@@ -46,7 +46,8 @@ pub struct Intervals {
     runs: When,
     governor: Option<Governor>,
     prev: Sample,
-    overheads: VecDeque<f64>,
+    /// What a call of ours took before a window and in it, ns.
+    calls: VecDeque<(f64, f64)>,
     number: u32,
 }
 
@@ -56,7 +57,7 @@ impl Intervals {
         let mut live = Live::new(kernel, if budget.is_some() { When::OnDemand } else { runs });
         let prev = live.sample()?;
         let governor = budget.map(Governor::new);
-        Ok(Self { live, runs, governor, prev, overheads: VecDeque::new(), number: 0 })
+        Ok(Self { live, runs, governor, prev, calls: VecDeque::new(), number: 0 })
     }
 
     /// The first sample.
@@ -97,7 +98,8 @@ impl Intervals {
     /// What happened since the last sample.
     fn part(&mut self) -> io::Result<Snapshot> {
         let mut next = self.live.sample()?;
-        next.sampling.call_overhead_ns = self.overhead_ns();
+        next.sampling.call_overhead_ns = self.call_overhead_ns();
+        next.sampling.switch_overhead_ns = self.switch_overhead_ns();
         let part = Snapshot::between(&self.prev, &next);
         self.prev = next;
         Ok(part)
@@ -109,14 +111,15 @@ impl Intervals {
         let window = whole.mul_f64(plan.part).max(SHORTEST);
         let count = (window / 4).clamp(Duration::from_millis(2), COUNT);
         self.wait_in(whole.saturating_sub(window + count), pace);
-        let before = self.part()?;
         let alone_ns = call_ns();
+        let before = self.part()?;
         let opened = self.live.open(plan.windows);
+        pace.wait_until(Instant::now() + window);
         let measured_ns = call_ns();
         if plan.windows[0] {
-            self.note_overhead(measured_ns - alone_ns);
+            self.calls.truncate(CALIBRATIONS - 1);
+            self.calls.push_front((alone_ns, measured_ns));
         }
-        pace.wait_until(Instant::now() + window);
         let within = self.part()?;
         self.count_runs(plan, count, pace);
         let closed = self.live.close(plan.windows);
@@ -136,15 +139,28 @@ impl Intervals {
         pace.wait_until(Instant::now() + room.mul_f64((f64::from(self.number) * 0.618_034).fract()));
     }
 
-    fn note_overhead(&mut self, ns: f64) {
-        self.overheads.truncate(OVERHEADS - 1);
-        self.overheads.push_front(ns.max(0.0));
+    /// What attached programs add to a call, ns. The difference of two means, not the mean of differences' middle: a CPU's
+    /// speed changes from moment to moment with what its neighbours do, and what a process made in a window is a mean too.
+    fn call_overhead_ns(&self) -> f64 {
+        let (alone, measured) = self.calls.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        (measured - alone).max(0.0) / self.calls.len().max(1) as f64
     }
 
-    fn overhead_ns(&self) -> f64 {
-        let mut sorted: Vec<f64> = self.overheads.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    /// What the scheduler's programs add to a switch, ns, as far as their runs were counted.
+    fn switch_overhead_ns(&self) -> f64 {
+        let programs = &self.prev.programs;
+        let mut sum = 0.0;
+        let mut switches = 0.0;
+        for (at, probe) in self.prev.probes.iter().enumerate() {
+            let (Some(rate), Some(run_ns)) = (programs.rate_while_attached(at), programs.run_ns(at)) else { continue };
+            if probe.name == "sched_switch" {
+                switches = rate;
+            }
+            if probe.name.starts_with("sched_") {
+                sum += rate * run_ns;
+            }
+        }
+        if switches > 0.0 { sum / switches } else { 0.0 }
     }
 
     /// Decides what to count in the next interval.
@@ -196,16 +212,21 @@ fn sentence(step: Step, governor: &Governor) -> String {
     }
 }
 
-/// What a short system call of kscope takes now, ns: the best of a few batches, as whatever else happens makes it longer.
+/// What a short system call of kscope takes now, ns: the median of some batches. (Their best would be that of a moment in
+/// which nothing ran beside it, on a CPU that shares its core.) Through the C library, as most programs call: what tracing
+/// adds depends on how a CPU predicts the way back.
 fn call_ns() -> f64 {
-    const BATCHES: u32 = 16;
-    const CALLS: u32 = 64;
+    const BATCHES: usize = 31;
+    const CALLS: u32 = 32;
     let batch = |_| {
         let start = Instant::now();
         for _ in 0..CALLS {
-            std::hint::black_box(rustix::process::getppid());
+            // SAFETY: it takes nothing and cannot fail.
+            std::hint::black_box(unsafe { libc::getppid() });
         }
         start.elapsed().as_nanos() as f64 / f64::from(CALLS)
     };
-    (0..BATCHES).map(batch).fold(f64::INFINITY, f64::min)
+    let mut batches: Vec<f64> = (0..BATCHES).map(batch).collect();
+    batches.sort_by(f64::total_cmp);
+    batches[BATCHES / 2]
 }

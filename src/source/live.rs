@@ -99,6 +99,7 @@ impl Live {
     /// What was open only for a window stays open.
     pub fn stay_open(&mut self) {
         self.watch.stay_open();
+        self.tell();
     }
 
     /// Has the runs of programs counted at other times.
@@ -198,6 +199,9 @@ impl Source for Live {
         self.processes.next_round();
         let epoch = self.close_epoch();
         let (at_ns, unix_s) = (monotonic_ns(), unix_s());
+        if self.watch.freeze(at_ns) {
+            self.tell();
+        }
         let maps = &mut self.kernel.maps;
         let horizon = self.watch.horizon(at_ns);
         let threads = self.threads.read(&maps.threads, &mut maps.threads_more, horizon)?;

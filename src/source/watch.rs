@@ -9,6 +9,7 @@ use crate::probes::time::probe::Horizon;
 
 const SYSCALLS: usize = 0;
 const RUN_QUEUE: usize = 1;
+const NETWORK: usize = 2;
 
 /// Whether an insight's programs are attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ enum State {
     Always,
     /// For a window that was opened then (`CLOCK_MONOTONIC`).
     Since(u64),
+    /// The same, but nothing is counted any more: a sample is being read, which takes a good part of a window.
+    Frozen(u64),
     /// They are not.
     Not,
 }
@@ -50,8 +53,21 @@ impl Watch {
 
     /// Its programs will be detached.
     pub const fn close(&mut self, at: usize, now_ns: u64) {
+        if !matches!(self.states[at], State::Frozen(_)) {
+            self.closed_ns[at] = now_ns;
+        }
         self.states[at] = State::Not;
-        self.closed_ns[at] = now_ns;
+    }
+
+    /// Windows end now, though the programs are still attached; `false` if there are none.
+    pub fn freeze(&mut self, now_ns: u64) -> bool {
+        let mut any = false;
+        for (state, closed_ns) in self.states.iter_mut().zip(&mut self.closed_ns) {
+            if let State::Since(opened) = *state {
+                (*state, *closed_ns, any) = (State::Frozen(opened), now_ns, true);
+            }
+        }
+        any
     }
 
     /// What is open is not a window any more.
@@ -63,7 +79,10 @@ impl Watch {
 
     /// What the programs are told, all but the epoch.
     pub fn control(&self) -> Control {
-        let since = |at: usize| if self.is_open(at) { self.opened_ns[at] } else { BLIND };
+        let since = |at: usize| match self.states[at] {
+            State::Always | State::Since(_) => self.opened_ns[at],
+            State::Frozen(_) | State::Not => BLIND,
+        };
         let [calls_one_in, waits_one_in, transfers_one_in] = self.one_in;
         Control {
             epoch: 0,
@@ -73,6 +92,7 @@ impl Watch {
             calls_since_ns: since(SYSCALLS),
             states_since_ns: since(RUN_QUEUE),
             states_until_ns: self.closed_ns[RUN_QUEUE],
+            transfers_since_ns: since(NETWORK),
         }
     }
 
@@ -94,7 +114,9 @@ impl Watch {
         let share = |at: usize| {
             let (unwatched_ns, window_ns) = match self.states[at] {
                 State::Always => (0, 0),
-                State::Since(opened) => (opened.saturating_sub(last_ns), now_ns.saturating_sub(opened.max(last_ns))),
+                State::Since(opened) | State::Frozen(opened) => {
+                    (opened.saturating_sub(last_ns), now_ns.saturating_sub(opened.max(last_ns)))
+                }
                 State::Not => (now_ns.saturating_sub(last_ns), 0),
             };
             Share { one_in: self.one_in[at], unwatched_ns, window_ns }
@@ -115,7 +137,11 @@ mod tests {
         assert_eq!(watch.sampling(1_500).shares[0].unwatched_ns, 500);
         watch.open(SYSCALLS, 1_600);
         assert_eq!(watch.sampling(1_620).shares[0], Share { one_in: 0, unwatched_ns: 100, window_ns: 20 });
+        assert!(watch.freeze(1_650));
+        assert_eq!(watch.control().calls_since_ns, BLIND);
+        assert_eq!(watch.sampling(1_650).shares[0].window_ns, 30);
         watch.stay_open();
+        assert_eq!(watch.control().calls_since_ns, 1_600);
         assert!(watch.sampling(2_000).shares[0].is_all());
     }
 

@@ -313,6 +313,8 @@ pub struct Control {
     pub states_since_ns: u64,
     /// Until when it was known, before that.
     pub states_until_ns: u64,
+    /// [`BLIND`] while sends and receives are not counted.
+    pub transfers_since_ns: u64,
 }
 
 /// A time later than any: nothing is known since.
