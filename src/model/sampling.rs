@@ -203,6 +203,13 @@ impl Window {
         (share.window_ns > 0 && watched_ns > 0).then_some(Self { watched_ns, whole_ns, part_ns })
     }
 
+    /// CPU time of a process within the window, as far as the part shows it. What was noticed only at its first call in the
+    /// window (`ebpf/src/syscalls.rs`) may have been before: its threads cannot have run for longer than the window.
+    fn cpu_ns(self, process: &ProcessStats) -> f64 {
+        let in_part = process.time.on_cpu_ns() as f64 * self.watched_ns as f64 / self.part_ns.max(1) as f64;
+        in_part.min(self.watched_ns as f64 * f64::from(process.threads.max(1)))
+    }
+
     /// By time alone.
     fn factor(self) -> f64 {
         self.whole_ns as f64 / self.watched_ns as f64
@@ -221,11 +228,9 @@ fn own_shares(part: &Snapshot, windows: [Option<Window>; 3]) -> Vec<Option<f64>>
     let sampling = &part.sampling;
     let cost = |at: usize, ns: f64| if windows[at].is_some() { ns } else { 0.0 };
     let own = |process: &ProcessStats| {
-        let mut watched = process.time.on_cpu_ns() as f64;
-        if windows[RUN_QUEUE].is_none() {
-            // The part is a little longer than the window in it.
-            watched *= window.watched_ns as f64 / window.part_ns.max(1) as f64;
-        }
+        // The part is a little longer than the window in it, unless the scheduler was watched in the window only.
+        let on_cpu = process.time.on_cpu_ns() as f64;
+        let watched = if windows[RUN_QUEUE].is_none() { window.cpu_ns(process) } else { on_cpu };
         let calls: u64 = process.calls.iter().map(|c| c.latency.count()).sum();
         let taken = calls as f64 * cost(SYSCALLS, sampling.call_overhead_ns)
             + process.runqueue.count() as f64 * cost(RUN_QUEUE, sampling.switch_overhead_ns);
@@ -243,8 +248,7 @@ fn scale_calls(part: &mut Snapshot, window: Window, own: &[Option<f64>], cpu_of:
             (None, _) => window.factor(),
             (Some(own), None) => window.factor() / own,
             (Some(own), Some(cpu_of)) => {
-                let inside = process.time.on_cpu_ns() as f64;
-                let watched = inside * window.watched_ns as f64 / window.part_ns.max(1) as f64;
+                let watched = window.cpu_ns(process);
                 1.0 + (cpu_of(process.id) as f64 - watched) / (watched * own)
             }
         };

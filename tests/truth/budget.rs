@@ -21,7 +21,8 @@ pub const CASES: &[Case] = &[
 /// Pairs of calls between two additions to the counter.
 const BATCH: u64 = 500;
 
-/// Processes that make system calls on all CPUs as fast as they can, short and less short ones, until this is gone.
+/// Processes that make system calls on all CPUs as fast as they can, very short ones and some of microseconds, until this is
+/// gone.
 struct Storm {
     counters: &'static [AtomicU64],
     children: Vec<libc::pid_t>,
@@ -46,7 +47,7 @@ impl Storm {
             std::slice::from_raw_parts(memory.cast::<AtomicU64>(), words)
         };
         let zero = std::fs::File::open("/dev/zero").unwrap();
-        let mut page = [0_u8; 4096];
+        let mut buffer = vec![0_u8; 64 << 10];
         // SAFETY: the child makes system calls and adds to memory, nothing else; it ends with its parent.
         let mut child = |at: usize| unsafe {
             let pid = libc::fork();
@@ -55,7 +56,7 @@ impl Storm {
                 loop {
                     for _ in 0..BATCH {
                         libc::syscall(libc::SYS_getppid);
-                        libc::pread(zero.as_raw_fd(), page.as_mut_ptr().cast(), page.len(), 0);
+                        libc::pread(zero.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0);
                     }
                     counters[at * 8].fetch_add(BATCH, Ordering::Relaxed);
                 }
@@ -178,7 +179,7 @@ fn storm() {
 fn switches() {
     let players = PingPong::begin();
     // All insights are too dear for it, the scheduler's programs as well.
-    let mut running = Running::start(&["report", "--budget", "0.2%", "--for", "80s", "--format", "json"]);
+    let mut running = Running::start(&["report", "--budget", "1%", "--for", "80s", "--format", "json"]);
     running.wait_until_measuring();
     let begin = players.schedstat();
     running.wait_for("waits for a CPU are counted in windows");
@@ -198,7 +199,8 @@ fn switches() {
     let on_cpu = sum(&|row| number(&row["time"]["user_ns"]) + number(&row["time"]["kernel_ns"]));
     let off = |seen: u64, known: u64| seen as f64 / known as f64 - 1.0;
     let (waits, on_cpu) = (off(waits, end.1 - sampled.1), off(on_cpu - (sampled.0 - begin.0), end.0 - sampled.0));
-    assert!(waits.abs() <= 0.1 && on_cpu.abs() <= 0.1, "off by {:.1} % and {:.1} %", waits * 100.0, on_cpu * 100.0);
+    // What the README states: a window is a short look at a load that varies.
+    assert!(waits.abs() <= 0.25 && on_cpu.abs() <= 0.25, "off by {:.1} % and {:.1} %", waits * 100.0, on_cpu * 100.0);
 }
 
 fn within() {
