@@ -6,6 +6,7 @@
 //!
 //! Invariant: an index or a size that does not fit the map is an error or `None`, never an access outside.
 
+use std::cell::OnceCell;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::size_of;
@@ -15,31 +16,38 @@ use std::ptr::{self, NonNull};
 use bytemuck::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// An array map (`BPF_F_MMAPABLE`) as shared memory.
+/// An array map (`BPF_F_MMAPABLE`) as shared memory, a chunk at a time: all of a chunk's pages count as this process's memory
+/// once it is mapped, and most arrays are used at their beginning only.
 #[derive(Debug)]
 pub struct SharedArray<T> {
-    base: NonNull<u8>,
-    bytes: usize,
+    fd: OwnedFd,
+    chunks: Vec<OnceCell<Chunk>>,
     len: usize,
     _values: PhantomData<T>,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread, and is only accessed by volatile reads and writes.
-unsafe impl<T: Send> Send for SharedArray<T> {}
-
 impl<T: Pod> SharedArray<T> {
     /// Distance between elements: the kernel rounds values up to eight bytes.
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
+    /// Elements of a chunk; all of them, where chunks would cut some.
+    const IN_CHUNK: usize =
+        if CHUNK.is_multiple_of(Self::STRIDE) { CHUNK / Self::STRIDE } else { usize::MAX / Self::STRIDE };
 
-    /// Maps the `len` elements of the array behind `fd` for reading and writing.
+    /// Maps the `len` elements of the array behind `fd` for reading and writing, the first chunk at once.
     pub fn map(fd: impl AsFd, len: usize) -> io::Result<Self> {
-        let bytes = (len * Self::STRIDE).next_multiple_of(rustix::param::page_size());
-        // SAFETY: a fresh mapping at an address of the kernel's choice.
-        let base = unsafe {
-            mmap(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd.as_fd(), 0)?
-        };
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the kernel mapped a map at address 0"))?;
-        Ok(Self { base, bytes, len, _values: PhantomData })
+        let fd = fd.as_fd().try_clone_to_owned()?;
+        let chunks = (0..len.div_ceil(Self::IN_CHUNK)).map(|_| OnceCell::new()).collect();
+        let array = Self { fd, chunks, len, _values: PhantomData };
+        if let Some(first) = array.chunks.first() {
+            // It is empty: nobody had this array before.
+            let _ = first.set(array.map_chunk(0)?);
+        }
+        Ok(array)
+    }
+
+    fn map_chunk(&self, number: usize) -> io::Result<Chunk> {
+        let elements = Self::IN_CHUNK.min(self.len - number * Self::IN_CHUNK);
+        Chunk::map(&self.fd, number * CHUNK, elements * Self::STRIDE)
     }
 
     /// Number of elements.
@@ -52,10 +60,22 @@ impl<T: Pod> SharedArray<T> {
         self.len == 0
     }
 
-    /// Where the element at `index` lies, for volatile accesses to its fields.
+    /// Where the element at `index` lies, for volatile accesses to its fields. `None` beyond the end, or when there is no
+    /// address space left to map it.
     pub fn at(&self, index: usize) -> Option<*mut T> {
-        // SAFETY: below `len`, so inside the mapping; page- and eight-byte-aligned.
-        (index < self.len).then(|| unsafe { self.base.as_ptr().add(index * Self::STRIDE) }.cast())
+        if index >= self.len {
+            return None;
+        }
+        let number = index / Self::IN_CHUNK;
+        let cell = self.chunks.get(number)?;
+        let base = if let Some(chunk) = cell.get() {
+            chunk.base
+        } else {
+            let chunk = self.map_chunk(number).ok()?;
+            cell.get_or_init(|| chunk).base
+        };
+        // SAFETY: inside the chunk, which has as many elements; page- and eight-byte-aligned.
+        Some(unsafe { base.as_ptr().add(index % Self::IN_CHUNK * Self::STRIDE) }.cast())
     }
 
     /// A copy of the element at `index`, as it is while the kernel may be writing it.
@@ -73,7 +93,31 @@ impl<T: Pod> SharedArray<T> {
     }
 }
 
-impl<T> Drop for SharedArray<T> {
+/// Bytes that are mapped at once.
+const CHUNK: usize = 256 << 10;
+
+/// A part of an array as shared memory.
+#[derive(Debug)]
+struct Chunk {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and is only accessed by volatile reads and writes.
+unsafe impl Send for Chunk {}
+
+impl Chunk {
+    fn map(fd: &OwnedFd, offset: usize, bytes: usize) -> io::Result<Self> {
+        let bytes = bytes.next_multiple_of(rustix::param::page_size());
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice.
+        let base = unsafe { mmap(ptr::null_mut(), bytes, protection, MapFlags::SHARED, fd, offset as u64)? };
+        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("the kernel mapped a map at address 0"))?;
+        Ok(Self { base, bytes })
+    }
+}
+
+impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: the mapping made in `map`, which nothing refers to any more. An error could only mean it is gone.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.bytes) };
