@@ -25,7 +25,7 @@ use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
 
 /// The first numbers come this soon, however long the interval is.
-const FIRST: Duration = Duration::from_millis(60);
+const FIRST: Duration = Duration::from_millis(40);
 /// Snapshots that may wait for the screen.
 const QUEUE: usize = 2;
 
