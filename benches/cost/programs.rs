@@ -48,13 +48,15 @@ pub fn table(time: Duration) -> Result<String> {
     Ok(markdown(&head.map(String::from), &rows))
 }
 
-/// The calls in a program, from `bpftool`.
+/// The kernel's functions that a program calls, from `bpftool`. Calls of its own functions (`call pc+193#…`) are none.
 fn helpers(id: u32) -> Option<String> {
     let output = Command::new("bpftool").args(["prog", "dump", "xlated", "id", &id.to_string()]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut count = BTreeMap::<String, u32>::new();
     for name in text.lines().filter_map(|line| line.split_once(") call ")?.1.split('#').next()) {
-        *count.entry(name.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect()).or_default() += 1;
+        if !name.starts_with("pc") {
+            *count.entry(name.trim().to_owned()).or_default() += 1;
+        }
     }
     let parts: Vec<_> = count.iter().map(|(name, n)| format!("{name} {n}")).collect();
     output.status.success().then(|| if parts.is_empty() { "none".into() } else { parts.join(", ") })
