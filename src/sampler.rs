@@ -69,9 +69,11 @@ pub fn start(start: Start, messages: Sender<Message>, requests: Receiver<Request
 
 fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
     let kernel = loader::load_with(&Insight::ALL, &start.only)?;
+    // The first sample asks for everybody's name, which may take longer than the first interval.
+    let begin = Instant::now();
     let mut intervals =
         Intervals::start(kernel, start.runs, start.budget).context("the first sample cannot be read")?;
-    let mut clock = Clock::new(start, requests);
+    let mut clock = Clock::new(start, begin, requests);
     let send = |message| messages.blocking_send(message).is_ok();
     let mut listened = send(Message::Begun);
     while listened && !clock.over {
@@ -109,8 +111,7 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(start: &Start, requests: Receiver<Request>) -> Self {
-        let begin = Instant::now();
+    fn new(start: &Start, begin: Instant, requests: Receiver<Request>) -> Self {
         Self {
             requests,
             interval: start.interval,

@@ -8,79 +8,54 @@
 use super::latency::times;
 use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE3_BUCKETS};
 
-/// The resolution of a histogram: buckets an octave are `1 << scale`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scale {
-    /// 8 buckets an octave: a quantile is within 4.4 % of the true one.
-    Three,
-}
+/// Buckets an octave: scale 3 of OpenTelemetry.
+pub const PER_OCTAVE: u32 = 8;
+/// Buckets in all, under- and overflow included.
+pub const BUCKETS: usize = SCALE3_BUCKETS;
+/// Largest relative error of a quantile, in percent, as the interface states it.
+pub const ERROR_PERCENT: f64 = 4.4;
 
-impl Scale {
-    /// Buckets an octave.
-    pub const fn per_octave(self) -> u32 {
-        match self {
-            Self::Three => 8,
-        }
-    }
-
-    /// Buckets in all, under- and overflow included.
-    pub const fn buckets(self) -> usize {
-        match self {
-            Self::Three => SCALE3_BUCKETS,
-        }
-    }
-
-    /// Largest relative error of a quantile, in percent, as the interface states it.
-    pub const fn error_percent(self) -> f64 {
-        match self {
-            Self::Three => 4.4,
-        }
-    }
-
-    /// Lower bound (exclusive) and upper bound (inclusive) of a bucket in nanoseconds. The underflow bucket begins at 0,
-    /// the overflow bucket has no end (infinity).
-    pub fn bounds(self, index: u16) -> (f64, f64) {
-        let last = self.buckets() - 1;
-        let edge = |i: u16| f64::exp2(f64::from(MIN_EXP) + f64::from(i) / f64::from(self.per_octave()));
-        match usize::from(index) {
-            0 => (0.0, edge(0)),
-            i if i >= last => (f64::exp2(f64::from(MAX_EXP)), f64::INFINITY),
-            _ => (edge(index - 1), edge(index)),
-        }
-    }
-
-    /// Geometric midpoint of a bucket in ns: the value shown for what is inside. For the ends, their finite bound.
-    pub fn midpoint(self, index: u16) -> f64 {
-        match self.bounds(index) {
-            (0.0, high) => high,
-            (low, f64::INFINITY) => low,
-            (low, high) => (low * high).sqrt(),
-        }
+/// Lower bound (exclusive) and upper bound (inclusive) of a bucket in nanoseconds. The underflow bucket begins at 0, the
+/// overflow bucket has no end (infinity).
+pub fn bounds(index: u16) -> (f64, f64) {
+    let edge = |i: u16| f64::exp2(f64::from(MIN_EXP) + f64::from(i) / f64::from(PER_OCTAVE));
+    match usize::from(index) {
+        0 => (0.0, edge(0)),
+        i if i >= BUCKETS - 1 => (f64::exp2(f64::from(MAX_EXP)), f64::INFINITY),
+        _ => (edge(index - 1), edge(index)),
     }
 }
 
-/// Counts by bucket at one scale.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Geometric midpoint of a bucket in ns: the value shown for what is inside. For the ends, their finite bound.
+pub fn midpoint(index: u16) -> f64 {
+    match bounds(index) {
+        (0.0, high) => high,
+        (low, f64::INFINITY) => low,
+        (low, high) => (low * high).sqrt(),
+    }
+}
+
+/// Counts by bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    scale: Scale,
     buckets: Vec<(u16, u64)>,
 }
 
 impl Histogram {
     /// An empty histogram.
-    pub const fn new(scale: Scale) -> Self {
-        Self { scale, buckets: Vec::new() }
+    pub const fn new() -> Self {
+        Self { buckets: Vec::new() }
     }
 
     /// From `(index, count)` with rising indices and counts above zero.
-    pub fn rising(scale: Scale, buckets: impl Iterator<Item = (u16, u64)>) -> Self {
-        Self { scale, buckets: buckets.collect() }
+    pub fn rising(buckets: impl Iterator<Item = (u16, u64)>) -> Self {
+        Self { buckets: buckets.collect() }
     }
 
     /// What was counted between two readings of the same cumulative buckets, modulo 2^32 as the kernel counts.
-    pub fn between(scale: Scale, prev: Option<&[u32]>, next: &[u32]) -> Self {
+    pub fn between(prev: Option<&[u32]>, next: &[u32]) -> Self {
         let mut buckets = Vec::new();
-        for (index, &now) in next.iter().enumerate().take(scale.buckets()) {
+        for (index, &now) in next.iter().enumerate().take(BUCKETS) {
             let before = prev.and_then(|p| p.get(index)).copied().unwrap_or(0);
             let count = now.wrapping_sub(before);
             if count != 0 {
@@ -89,11 +64,11 @@ impl Histogram {
             }
         }
         buckets.shrink_to_fit();
-        Self { scale, buckets }
+        Self { buckets }
     }
 
     /// The same from readings that leave out what is 0, both sorted by index.
-    pub fn between_sparse(scale: Scale, prev: &[(u16, u32)], next: &[(u16, u32)]) -> Self {
+    pub fn between_sparse(prev: &[(u16, u32)], next: &[(u16, u32)]) -> Self {
         let mut buckets = Vec::with_capacity(next.len());
         let mut grown = |index: u16, was: u32, now: u32| {
             if was != now {
@@ -110,12 +85,7 @@ impl Histogram {
         }
         before.for_each(|(gone, was)| grown(gone, was, 0));
         buckets.shrink_to_fit();
-        Self { scale, buckets }
-    }
-
-    /// The resolution.
-    pub const fn scale(&self) -> Scale {
-        self.scale
+        Self { buckets }
     }
 
     /// `(index, count)` of each bucket that holds something, rising.
@@ -142,7 +112,7 @@ impl Histogram {
     pub fn lower_bound_of_max(&self) -> Option<u64> {
         let (index, _) = self.buckets.last()?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 2^37")]
-        Some(self.scale.bounds(*index).0 as u64)
+        Some(bounds(*index).0 as u64)
     }
 
     /// Adds `count` values to a bucket.
@@ -166,9 +136,9 @@ impl Histogram {
     /// Each value counted `factor` times, which depends on its midpoint in ns; rounded.
     #[must_use]
     pub fn scaled(&self, factor: impl Fn(f64) -> f64) -> Self {
-        let mut out = Self::new(self.scale);
+        let mut out = Self::new();
         for (index, count) in self.iter() {
-            out.add(index, times(count, factor(self.scale.midpoint(index))));
+            out.add(index, times(count, factor(midpoint(index))));
         }
         out
     }
@@ -186,34 +156,35 @@ impl Histogram {
         for (index, n) in self.iter() {
             seen += n;
             if seen >= rank {
-                return Some(self.value_of(index, max_ns));
+                return Some(value_of(index, max_ns));
             }
         }
         None
     }
+}
 
-    fn value_of(&self, index: u16, max_ns: u64) -> u64 {
-        if usize::from(index) == self.scale.buckets() - 1 && max_ns != 0 {
-            return max_ns;
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is at most 2^37")]
-        let value = self.scale.midpoint(index).round() as u64;
-        if max_ns == 0 { value } else { value.min(max_ns) }
+/// What is shown for a value in a bucket, given the largest of all (0 if unknown).
+fn value_of(index: u16, max_ns: u64) -> u64 {
+    if usize::from(index) == BUCKETS - 1 && max_ns != 0 {
+        return max_ns;
     }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is at most 2^37")]
+    let value = midpoint(index).round() as u64;
+    if max_ns == 0 { value } else { value.min(max_ns) }
 }
 
 /// The sum of many histograms, without looking for each bucket.
 pub struct Sum {
-    scale: Scale,
-    counts: [u64; SCALE3_BUCKETS],
+    counts: [u64; BUCKETS],
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { counts: [0; BUCKETS] }
+    }
 }
 
 impl Sum {
-    /// Of none yet.
-    pub const fn new(scale: Scale) -> Self {
-        Self { scale, counts: [0; SCALE3_BUCKETS] }
-    }
-
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Histogram) {
         for (index, count) in other.iter() {
@@ -226,7 +197,7 @@ impl Sum {
         let filled = || (0_u16..).zip(&self.counts).filter(|(_, n)| **n != 0);
         let mut buckets = Vec::with_capacity(filled().count());
         buckets.extend(filled().map(|(index, n)| (index, *n)));
-        Histogram { scale: self.scale, buckets }
+        Histogram { buckets }
     }
 }
 
@@ -236,8 +207,8 @@ mod tests {
     use kscope_layout::bucket::scale3;
     use proptest::prelude::*;
 
-    fn of(scale: Scale, values: &[u64]) -> Histogram {
-        let mut h = Histogram::new(scale);
+    fn of(values: &[u64]) -> Histogram {
+        let mut h = Histogram::new();
         for &v in values {
             h.add(u16::try_from(scale3(v)).unwrap(), 1);
         }
@@ -246,12 +217,12 @@ mod tests {
 
     #[test]
     fn an_empty_histogram_has_no_quantile() {
-        assert_eq!(Histogram::new(Scale::Three).quantile(0.5, 0), None);
+        assert_eq!(Histogram::new().quantile(0.5, 0), None);
     }
 
     #[test]
     fn counters_that_wrapped_are_subtracted_modulo_32_bits() {
-        let h = Histogram::between(Scale::Three, Some(&[u32::MAX - 1, 0]), &[3, 0]);
+        let h = Histogram::between(Some(&[u32::MAX - 1, 0]), &[3, 0]);
         assert_eq!(h.iter().collect::<Vec<_>>(), [(0, 5)]);
     }
 
@@ -265,14 +236,14 @@ mod tests {
             }
             all
         };
-        let h = Histogram::between_sparse(Scale::Three, &prev, &next);
+        let h = Histogram::between_sparse(&prev, &next);
         assert_eq!(h.iter().collect::<Vec<_>>(), [(0, 5), (2, 1), (4, 2)]);
-        assert_eq!(h, Histogram::between(Scale::Three, Some(&dense(&prev)), &dense(&next)));
+        assert_eq!(h, Histogram::between(Some(&dense(&prev)), &dense(&next)));
     }
 
     #[test]
     fn the_overflow_bucket_shows_the_true_maximum() {
-        let h = of(Scale::Three, &[200_000_000_000]);
+        let h = of(&[200_000_000_000]);
         assert_eq!(h.quantile(0.5, 200_000_000_000), Some(200_000_000_000));
     }
 
@@ -280,7 +251,7 @@ mod tests {
         #[test]
         fn a_value_lies_within_the_bounds_of_its_bucket(v in 65_u64..1 << 37) {
             let index = u16::try_from(scale3(v)).unwrap();
-            let (low, high) = Scale::Three.bounds(index);
+            let (low, high) = bounds(index);
             prop_assert!(low * (1.0 - 1e-9) <= v as f64 && v as f64 <= high * (1.0 + 1e-9));
         }
 
@@ -289,14 +260,14 @@ mod tests {
             mut values in proptest::collection::vec(65_u64..1 << 36, 1..200),
             q in 0.01_f64..1.0,
         ) {
-            let h = of(Scale::Three, &values);
+            let h = of(&values);
             values.sort_unstable();
             #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "a rank")]
             let rank = (q * values.len() as f64).ceil() as usize;
             let truth = values[rank.clamp(1, values.len()) - 1] as f64;
             let shown = h.quantile(q, *values.last().unwrap()).unwrap() as f64;
             // What is stated is rounded to a decimal: half a bucket of scale 3 is 4.43 %.
-            prop_assert!((shown / truth - 1.0).abs() * 100.0 < Scale::Three.error_percent() + 0.05, "{shown} for {truth}");
+            prop_assert!((shown / truth - 1.0).abs() * 100.0 < ERROR_PERCENT + 0.05, "{shown} for {truth}");
         }
 
         #[test]
@@ -305,12 +276,12 @@ mod tests {
             b in proptest::collection::vec(0_u64..1 << 38, 0..60),
         ) {
             let all: Vec<u64> = a.iter().chain(&b).copied().collect();
-            let mut ab = of(Scale::Three, &a);
-            ab.merge(&of(Scale::Three, &b));
-            prop_assert_eq!(&ab, &of(Scale::Three, &all));
-            let mut sum = Sum::new(Scale::Three);
-            sum.add(&of(Scale::Three, &a));
-            sum.add(&of(Scale::Three, &b));
+            let mut ab = of(&a);
+            ab.merge(&of(&b));
+            prop_assert_eq!(&ab, &of(&all));
+            let mut sum = Sum::default();
+            sum.add(&of(&a));
+            sum.add(&of(&b));
             prop_assert_eq!(sum.histogram(), ab);
         }
     }

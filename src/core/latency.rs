@@ -5,7 +5,7 @@
 
 use kscope_layout::Sums;
 
-use super::histogram::{Histogram, Scale, Sum};
+use super::histogram::{Histogram, Sum, midpoint};
 
 /// The latencies of one kind in one interval. Times in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +29,9 @@ pub struct LatencyStats {
 
 impl LatencyStats {
     /// Nothing happened.
-    pub const fn empty(scale: Scale) -> Self {
+    pub const fn empty() -> Self {
         Self {
-            histogram: Histogram::new(scale),
+            histogram: Histogram::new(),
             total_ns: 0,
             blocked_ns: 0,
             runnable_ns: 0,
@@ -59,8 +59,8 @@ impl LatencyStats {
     }
 
     /// All of `many`.
-    pub fn sum<'a>(scale: Scale, many: impl IntoIterator<Item = &'a Self>) -> Self {
-        let (mut all, mut sum) = (Self::empty(scale), Sum::new(scale));
+    pub fn sum<'a>(many: impl IntoIterator<Item = &'a Self>) -> Self {
+        let (mut all, mut sum) = (Self::empty(), Sum::default());
         for one in many {
             sum.add(&one.histogram);
             all.add_sums(one);
@@ -95,7 +95,7 @@ impl LatencyStats {
     #[must_use]
     pub fn scaled(&self, factor: f64, window_ns: u64) -> Self {
         let histogram = self.histogram.scaled(|ns| factor * cut_by_window(ns, window_ns));
-        let sum = |h: &Histogram| h.iter().map(|(at, n)| h.scale().midpoint(at) * n as f64).sum::<f64>();
+        let sum = |h: &Histogram| h.iter().map(|(at, n)| midpoint(at) * n as f64).sum::<f64>();
         // Long ones weigh more in the sums than in the count.
         let (before, after) = (sum(&self.histogram), sum(&histogram));
         let by_time = if before > 0.0 { after / before } else { factor };
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn counted(index: u16, count: u64) -> Histogram {
-        let mut histogram = Histogram::new(Scale::Three);
+        let mut histogram = Histogram::new();
         histogram.add(index, count);
         histogram
     }

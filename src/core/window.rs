@@ -4,7 +4,7 @@
 //!
 //! Invariant: every value is the midpoint of a bucket, so the error is that of the histograms merged.
 
-use super::histogram::{Histogram, Scale};
+use super::histogram::{Histogram, midpoint};
 
 /// The distribution of a window.
 pub struct Window {
@@ -21,7 +21,7 @@ impl Window {
         for (histogram, max) in parts {
             max_ns = max_ns.max(max);
             for (index, count) in histogram.iter() {
-                merged.saturating_record_n(midpoint_ns(histogram.scale(), index), count);
+                merged.saturating_record_n(midpoint_ns(index), count);
             }
         }
         (!merged.is_empty()).then_some(Self { merged, max_ns })
@@ -43,8 +43,8 @@ impl Window {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is within 1…2^37")]
-fn midpoint_ns(scale: Scale, index: u16) -> u64 {
-    scale.midpoint(index).round() as u64
+fn midpoint_ns(index: u16) -> u64 {
+    midpoint(index).round() as u64
 }
 
 #[cfg(test)]
@@ -53,18 +53,18 @@ mod tests {
 
     #[test]
     fn an_empty_window_is_none() {
-        assert!(Window::of([(&Histogram::new(Scale::Three), 0)]).is_none());
+        assert!(Window::of([(&Histogram::new(), 0)]).is_none());
     }
 
     #[test]
     fn quantiles_are_those_of_all_parts_together() {
-        let (mut fast, mut slow) = (Histogram::new(Scale::Three), Histogram::new(Scale::Three));
+        let (mut fast, mut slow) = (Histogram::new(), Histogram::new());
         fast.add(40, 98);
         slow.add(80, 2);
         let window = Window::of([(&fast, 0), (&slow, 0)]).unwrap();
         let near = |ns: u64, midpoint: f64| (ns as f64 / midpoint - 1.0).abs() < 0.01;
         assert_eq!(window.count(), 100);
-        assert!(near(window.quantile(0.5), Scale::Three.midpoint(40)));
-        assert!(near(window.quantile(0.99), Scale::Three.midpoint(80)));
+        assert!(near(window.quantile(0.5), midpoint(40)));
+        assert!(near(window.quantile(0.99), midpoint(80)));
     }
 }

@@ -104,7 +104,7 @@ mod tests {
             p99_ns: None,
             p999_ns: None,
             max_ns: 0,
-            histogram: crate::core::histogram::Histogram::new(crate::core::histogram::Scale::Three),
+            histogram: crate::core::histogram::Histogram::new(),
         };
         let owner = Owner { scope: "process", pid: Some(1), comm: "init" };
         let (mut a, mut b) = (String::new(), String::new());

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::core::histogram::{Histogram, Scale};
+use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::ident::ProcessId;
 use crate::core::insight::Insight;
 use crate::core::latency::LatencyStats;
@@ -322,10 +322,7 @@ impl Report {
             interval_ns: snapshot.interval_ns,
             only: snapshot.only.to_vec(),
             quality: QualityRow { syscalls: q.syscalls, runqueue: q.runqueue, network: q.network, time: q.time },
-            resolution: Resolution {
-                host_percent: Scale::Three.error_percent(),
-                process_percent: Scale::Three.error_percent(),
-            },
+            resolution: Resolution { host_percent: ERROR_PERCENT, process_percent: ERROR_PERCENT },
             sampling: sampling_rows(snapshot),
             command,
             syscalls: measured(q.syscalls, || call_rows(&calls_of(snapshot, scope, &chosen))),
@@ -393,7 +390,7 @@ fn call_rows(calls: &[CallStats]) -> Vec<CallRow> {
 fn runqueue_row(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> RunqueueRow {
     let all = match scope {
         Scope::Host => all_cpus(&snapshot.cpus),
-        Scope::Only(_) => chosen.iter().fold(LatencyStats::empty(Scale::Three), |mut sum, p| {
+        Scope::Only(_) => chosen.iter().fold(LatencyStats::empty(), |mut sum, p| {
             sum.merge(&p.runqueue);
             sum
         }),

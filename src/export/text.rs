@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{CallRow, LatencyRow, Report};
-use crate::core::histogram::Histogram;
+use crate::core::histogram::{Histogram, PER_OCTAVE};
 use crate::core::quality::Quality;
 use crate::core::units::{byte_rate, bytes, count, duration, percent, rate};
 use crate::probes::syscalls::names::waits;
@@ -132,7 +132,7 @@ struct Octave {
 }
 
 fn by_octave(histogram: &Histogram) -> Vec<Octave> {
-    let per_octave = histogram.scale().per_octave();
+    let per_octave = PER_OCTAVE;
     let octave = |index: u16| if index == 0 { 0 } else { (u32::from(index) - 1) / per_octave + 1 };
     let (Some(first), Some(last)) = (histogram.iter().next(), histogram.iter().last()) else { return Vec::new() };
     // Octave 0 is everything up to 64 ns (2^6); octave n > 0 ends at 2^(6 + n).

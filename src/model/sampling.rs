@@ -175,7 +175,7 @@ fn blank(part: &mut Snapshot, at: usize) {
         RUN_QUEUE => {
             part.cpus.clear();
             for process in &mut part.processes {
-                process.runqueue = LatencyStats::empty(process.runqueue.histogram.scale());
+                process.runqueue = LatencyStats::empty();
                 process.time = TimeSplit::default();
                 (process.voluntary, process.preempted) = (0, 0);
             }
@@ -288,7 +288,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::histogram::{Histogram, Scale};
+    use crate::core::histogram::Histogram;
     use crate::model::Ident;
 
     const MS: u64 = 1_000_000;
@@ -298,8 +298,8 @@ mod tests {
     const IDLE_PID: u32 = 8;
 
     fn latency(count: u64) -> LatencyStats {
-        let mut latency = LatencyStats::empty(Scale::Three);
-        latency.histogram = Histogram::new(Scale::Three);
+        let mut latency = LatencyStats::empty();
+        latency.histogram = Histogram::new();
         // 100 ns.
         latency.histogram.add(6, count);
         latency.total_ns = 100 * count;
@@ -314,7 +314,7 @@ mod tests {
             threads: 1,
             exited: false,
             calls: if count > 0 { vec![CallStats { nr: CALL, latency: latency(count) }] } else { Vec::new() },
-            runqueue: LatencyStats::empty(Scale::Three),
+            runqueue: LatencyStats::empty(),
             traffic: Traffic { tx_bytes: 10, ..Traffic::default() },
             time: TimeSplit { user_ns: cpu_ns, ..TimeSplit::default() },
             voluntary: 0,

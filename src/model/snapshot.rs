@@ -9,7 +9,7 @@ use kscope_layout::{RUN_QUEUE, Row, max_of};
 use super::records::{Change, Walk};
 use super::sample::{Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
 use super::sampling::{Sampling, split_by_calls};
-use crate::core::histogram::{Histogram, Scale};
+use crate::core::histogram::Histogram;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
@@ -236,7 +236,7 @@ fn max_in(slots: [u64; 2], epoch: u32) -> u64 {
 fn rows_between(prev: &[(u32, Row)], next: &[(u32, Row)], epoch: u32) -> impl Iterator<Item = (u32, LatencyStats)> {
     next.iter().map(move |(id, row)| {
         let was = prev.binary_search_by_key(id, |(i, _)| *i).ok().map(|at| &prev[at].1);
-        let histogram = Histogram::between(Scale::Three, was.map(|w| &w.buckets[..]), &row.buckets);
+        let histogram = Histogram::between(was.map(|w| &w.buckets[..]), &row.buckets);
         (*id, LatencyStats::between(was.map(|w| &w.sums), &row.sums, histogram, max_in(row.sums.max, epoch)))
     })
 }
@@ -252,7 +252,7 @@ fn interface_between(prev: &[Interface], next: &Interface) -> Interface {
 }
 
 fn record_between(change: Change<'_>, epoch: u32) -> LatencyStats {
-    let histogram = Histogram::between_sparse(Scale::Three, change.buckets_then, change.buckets);
+    let histogram = Histogram::between_sparse(change.buckets_then, change.buckets);
     LatencyStats::between(change.was, change.now, histogram, max_in(change.now.max, epoch))
 }
 
@@ -261,7 +261,7 @@ fn process_between(
     now: &ProcessSample,
     (records, epoch): (&mut Walk<'_>, u32),
 ) -> ProcessStats {
-    let mut runqueue = LatencyStats::empty(Scale::Three);
+    let mut runqueue = LatencyStats::empty();
     let mut calls = Vec::new();
     records.of(now.id, |change| {
         let latency = record_between(change, epoch);

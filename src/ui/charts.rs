@@ -15,7 +15,7 @@ use super::history::Tick;
 use super::widgets::heatmap::Heatmap;
 use super::widgets::pane::{note, pane};
 use super::widgets::text::{put, width};
-use crate::core::histogram::Histogram;
+use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::core::units;
@@ -43,15 +43,15 @@ pub fn bar(share: f64, width: u16) -> String {
 }
 
 /// `±4.4 %`: how far quantiles of these values can be off.
-pub fn bound(latency: &LatencyStats) -> String {
-    format!("±{} %", latency.histogram.scale().error_percent())
+pub fn bound() -> String {
+    format!("±{ERROR_PERCENT} %")
 }
 
 /// A heatmap of one distribution of each interval, the newest at the right.
 pub fn heatmap(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, pick: impl Fn(&Tick) -> Option<Cow<'_, Histogram>>) {
     let picked: Vec<_> = ctx.history.last(usize::from(area.width)).map(pick).collect();
     let blank = usize::from(area.width).saturating_sub(picked.len());
-    let empty = Histogram::new(crate::core::histogram::Scale::Three);
+    let empty = Histogram::new();
     let mut columns: Vec<Option<&Histogram>> = vec![None; blank];
     columns.extend(picked.iter().map(|histogram| Some(histogram.as_deref().unwrap_or(&empty))));
     Heatmap { columns: &columns, seconds_per_column: ctx.snapshot().seconds(), theme: ctx.theme }.render(area, buf);

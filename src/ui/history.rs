@@ -182,7 +182,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::histogram::{Histogram, Scale};
+    use crate::core::histogram::Histogram;
     use crate::core::latency::LatencyStats;
     use crate::model::Ident;
     use crate::probes::network::stats::Traffic;
@@ -193,9 +193,9 @@ mod tests {
 
     /// 10 calls of `read` on the host, 4 of them by process 7.
     fn snapshot(second: u32) -> Arc<Snapshot> {
-        let calls = |scale, count| {
-            let mut latency = LatencyStats::empty(scale);
-            latency.histogram = Histogram::new(scale);
+        let calls = |count| {
+            let mut latency = LatencyStats::empty();
+            latency.histogram = Histogram::new();
             latency.histogram.add(20, count);
             vec![CallStats { nr: READ, latency }]
         };
@@ -205,8 +205,8 @@ mod tests {
             ident: Arc::new(Ident { comm: "reader".into(), ..Ident::default() }),
             threads: 1,
             exited: false,
-            calls: calls(Scale::Three, 4),
-            runqueue: LatencyStats::empty(Scale::Three),
+            calls: calls(4),
+            runqueue: LatencyStats::empty(),
             traffic: Traffic { tx_bytes: 5, ..Traffic::default() },
             time: TimeSplit::default(),
             voluntary: 0,
@@ -215,7 +215,7 @@ mod tests {
         Arc::new(Snapshot {
             unix_s: f64::from(second),
             interval_ns: 1_000_000_000,
-            calls: calls(Scale::Three, 10),
+            calls: calls(10),
             processes: vec![process],
             ..Snapshot::default()
         })
@@ -243,7 +243,6 @@ mod tests {
         history.look_again(&look(7));
         history.push(snapshot(1), &look(7));
         assert_eq!(counted(&history), [0.0, 4.0, 4.0]);
-        assert_eq!(history.latest().map(|t| t.syscalls.histogram.scale()), Some(Scale::Three));
         history.look_again(&look(8));
         assert_eq!(counted(&history), [0.0, 0.0, 0.0]);
         assert_eq!(history.latest().map(|t| t.traffic.tx_bytes), Some(0));

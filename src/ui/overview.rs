@@ -42,7 +42,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.syscalls;
     let value = summary(ctx, latency, ctx.qualities.syscalls, area.width.saturating_sub(19));
-    let below = if ctx.look.hide_waiting { format!("working · {}", bound(latency)) } else { bound(latency) };
+    let below = if ctx.look.hide_waiting { format!("working · {}", bound()) } else { bound() };
     if let Some(inner) = insight(ctx, area, buf, ("System calls", &value, &below), Group::Syscalls) {
         heatmap(ctx, inner, buf, |tick| Some(Cow::Borrowed(&tick.syscalls.histogram)));
     }
@@ -51,7 +51,7 @@ fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn run_queue(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.runqueue;
     let value = summary(ctx, latency, ctx.qualities.runqueue, area.width.saturating_sub(16));
-    if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound(latency)), Group::RunQueue) {
+    if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::RunQueue) {
         let [map, strip] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(inner);
         heatmap(ctx, map, buf, |tick| Some(Cow::Borrowed(&tick.runqueue.histogram)));
         cpu_strip(ctx, strip, buf);

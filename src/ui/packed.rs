@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::core::histogram::{Histogram, Scale};
+use crate::core::histogram::Histogram;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::model::{Ident, ProcessStats, Snapshot};
@@ -287,7 +287,6 @@ impl Reader<'_> {
     }
 
     fn latency(&mut self) -> LatencyStats {
-        let scale = Scale::Three;
         let buckets = self.number();
         let mut stats = LatencyStats {
             total_ns: self.number(),
@@ -296,14 +295,14 @@ impl Reader<'_> {
             max_ns: self.number(),
             errors: self.number(),
             interrupted: self.number(),
-            ..LatencyStats::empty(scale)
+            ..LatencyStats::empty()
         };
         let mut index = 0;
         let buckets = (0..buckets).map(|_| {
             index += u16::try_from(self.number()).unwrap_or(0);
             (index, self.number())
         });
-        stats.histogram = Histogram::rising(scale, buckets);
+        stats.histogram = Histogram::rising(buckets);
         stats
     }
 }
@@ -316,17 +315,14 @@ mod tests {
 
     fn any_latency() -> impl Strategy<Value = LatencyStats> {
         let buckets = proptest::collection::btree_map(0_u16..250, 1_u64.., 0..20);
-        (buckets, any::<[u64; 6]>()).prop_map(|(buckets, n)| {
-            let scale = Scale::Three;
-            LatencyStats {
-                histogram: Histogram::rising(scale, buckets.into_iter()),
-                total_ns: n[0],
-                blocked_ns: n[1],
-                runnable_ns: n[2],
-                max_ns: n[3],
-                errors: n[4],
-                interrupted: n[5],
-            }
+        (buckets, any::<[u64; 6]>()).prop_map(|(buckets, n)| LatencyStats {
+            histogram: Histogram::rising(buckets.into_iter()),
+            total_ns: n[0],
+            blocked_ns: n[1],
+            runnable_ns: n[2],
+            max_ns: n[3],
+            errors: n[4],
+            interrupted: n[5],
         })
     }
 
@@ -382,10 +378,8 @@ mod tests {
 
     #[test]
     fn a_name_is_weighed_where_only_the_history_keeps_it() {
-        let snapshot = Snapshot {
-            processes: vec![process(3, Vec::new(), LatencyStats::empty(Scale::Three), [9; 4])],
-            ..Snapshot::default()
-        };
+        let snapshot =
+            Snapshot { processes: vec![process(3, Vec::new(), LatencyStats::empty(), [9; 4])], ..Snapshot::default() };
         let (living, gone) =
             (Packed::of(&snapshot, &snapshot, None), Packed::of(&snapshot, &Snapshot::default(), None));
         assert!(gone.weight() >= living.weight() + size_of::<Ident>());

@@ -11,7 +11,7 @@ use super::columns::{Column, Key};
 use super::history::{History, Look, Tick};
 use super::rows::{Digest, RECENT, Row, Rows, share};
 use super::selection::{Ids, RowId};
-use crate::core::histogram::Scale;
+use crate::core::histogram::bounds;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::model::ProcessStats;
@@ -100,7 +100,7 @@ impl ProcessRow {
         let of = || match self.kept.only {
             Some(nr) => call(process, nr).map(|c| Digest::of(&c.latency)).unwrap_or_default(),
             None if process.calls.is_empty() => Digest::default(),
-            None => Digest::of(&merged(&process.calls, |nr| self.kept.has(nr), Scale::Three)),
+            None => Digest::of(&merged(&process.calls, |nr| self.kept.has(nr))),
         };
         self.calls.get_or_init(of)
     }
@@ -115,7 +115,7 @@ impl ProcessRow {
         let from_ns = self.calls().p99?;
         let slow = |latency: &LatencyStats| -> u64 {
             let histogram = &latency.histogram;
-            let reaches = |index| histogram.scale().bounds(index).1 >= from_ns as f64;
+            let reaches = |index| bounds(index).1 >= from_ns as f64;
             histogram.iter().filter(|&(index, _)| reaches(index)).map(|(_, n)| n).sum()
         };
         let calls = self.process().calls.iter().filter(|c| self.kept.has(c.nr));

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::history::Look;
 use super::packed::{Packed, PackedCall, PackedCalls};
-use crate::core::histogram::Scale;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::model::{Host, Ident, ProcessStats, Snapshot};
@@ -58,11 +57,11 @@ impl Tick {
         } else {
             let mut calls = Vec::new();
             passing().for_each(|process| merge_calls(&mut calls, &process.calls));
-            (Some(calls), LatencyStats::sum(Scale::Three, passing().map(|p| &p.runqueue)))
+            (Some(calls), LatencyStats::sum(passing().map(|p| &p.runqueue)))
         };
         let syscalls = match &filtered {
-            Some(calls) => merged(calls, |nr| look.keeps(nr), Scale::Three),
-            None => merged(&snapshot.calls, |nr| look.keeps(nr), Scale::Three),
+            Some(calls) => merged(calls, |nr| look.keeps(nr)),
+            None => merged(&snapshot.calls, |nr| look.keeps(nr)),
         };
         let weight = weight_of(&snapshot);
         let filtered = filtered.map(Calls::Whole);
@@ -98,7 +97,7 @@ impl Tick {
     pub(super) fn looked_at(&self, look: &Look) -> Self {
         let Some(packed) = &self.packed else { return Self::new(Arc::clone(&self.snapshot), look) };
         let mut traffic = Traffic::default();
-        let (mut calls, mut delays) = (Vec::new(), LatencyStats::empty(Scale::Three));
+        let (mut calls, mut delays) = (Vec::new(), LatencyStats::empty());
         for did in packed.processes().filter(|did| look.lets(did.id, did.ident)) {
             traffic = traffic.plus(did.traffic());
             if !look.filter.is_empty() {
@@ -109,9 +108,9 @@ impl Tick {
         let keeps = |nr| look.keeps(nr);
         let (filtered, syscalls, runqueue) = if look.filter.is_empty() {
             let calls: Vec<_> = packed.calls.iter().filter(|call| keeps(call.nr)).map(PackedCall::unpacked).collect();
-            (None, merged(&calls, keeps, Scale::Three), packed.delays())
+            (None, merged(&calls, keeps), packed.delays())
         } else {
-            let syscalls = merged(&calls, keeps, Scale::Three);
+            let syscalls = merged(&calls, keeps);
             (Some(Calls::Packed(PackedCalls::of(&calls))), syscalls, delays)
         };
         let (snapshot, packed) = (Arc::clone(&self.snapshot), Some(packed.clone()));

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use kscope::core::histogram::Scale;
+use kscope::core::histogram::{BUCKETS, bounds, midpoint};
 use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
@@ -144,15 +144,15 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
-/// Counts around a median, spread over octaves as a bell, on the buckets of a scale.
-fn bell(scale: Scale, count: f64, median: f64, octaves: f64) -> LatencyStats {
-    let mut stats = LatencyStats::empty(scale);
+/// Counts around a median, spread over octaves as a bell, on buckets.
+fn bell(count: f64, median: f64, octaves: f64) -> LatencyStats {
+    let mut stats = LatencyStats::empty();
     let weight = |index: u16| {
-        let off = (scale.midpoint(index) / median).log2() / octaves;
+        let off = (midpoint(index) / median).log2() / octaves;
         // A bell with a tail: one value in some hundred is far slower.
         (-off * off / 2.0).exp() + if off > 0.0 && off < 6.0 { 0.006 * (-off / 2.0).exp() } else { 0.0 }
     };
-    let last = scale.buckets() as u16 - 1;
+    let last = BUCKETS as u16 - 1;
     let weights: Vec<f64> = (1..last).map(weight).collect();
     let total: f64 = weights.iter().sum();
     let mut owed = 0.0;
@@ -161,9 +161,9 @@ fn bell(scale: Scale, count: f64, median: f64, octaves: f64) -> LatencyStats {
         let whole = owed.floor();
         owed -= whole;
         stats.histogram.add(index, whole as u64);
-        stats.total_ns += (whole * scale.midpoint(index)) as u64;
+        stats.total_ns += (whole * midpoint(index)) as u64;
         if whole > 0.0 {
-            stats.max_ns = (scale.bounds(index).0 * 1.02) as u64;
+            stats.max_ns = (bounds(index).0 * 1.02) as u64;
         }
     }
     stats
@@ -191,13 +191,13 @@ pub fn snapshot(tick: u32) -> Snapshot {
             let mut own = Vec::new();
             for (nr, count, m) in made {
                 let median = m.2 * if m.0 == Sysno::write { slow(p.pid).sqrt() } else { 1.0 };
-                let of = |scale| {
-                    let mut latency = bell(scale, count, median, m.3);
+                let of = || {
+                    let mut latency = bell(count, median, m.3);
                     latency.errors = (count * m.4) as u64;
                     CallStats { nr, latency }
                 };
-                merge_calls(&mut own, &[of(Scale::Three)]);
-                merge_calls(&mut calls, &[of(Scale::Three)]);
+                merge_calls(&mut own, &[of()]);
+                merge_calls(&mut calls, &[of()]);
             }
             let second = |share: f64| (share * swing * 1e9) as u64;
             let (user_ns, kernel_ns) = (second(p.time.0), second(p.time.1));
@@ -217,7 +217,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                 threads: p.threads,
                 exited: false,
                 calls: own,
-                runqueue: bell(Scale::Three, p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
+                runqueue: bell(p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
                 traffic: Traffic {
                     tx_bytes: (p.bytes.0 * swing) as u64,
                     rx_bytes: (p.bytes.1 * swing) as u64,
@@ -305,9 +305,9 @@ fn run_stats(tick: u32, busy: bool) -> RunStats {
 
 fn cpu_stats(cpu: u32, tick: u32, starved: bool) -> CpuStats {
     let swing = 0.8 + 0.4 * noise(tick * 17 + cpu);
-    let mut delay = bell(Scale::Three, 1_800.0 * swing, 9.0 * US, 0.9);
+    let mut delay = bell(1_800.0 * swing, 9.0 * US, 0.9);
     if starved {
-        delay.merge(&bell(Scale::Three, 900.0 * swing, 3.1 * MS, 1.1));
+        delay.merge(&bell(900.0 * swing, 3.1 * MS, 1.1));
     }
     CpuStats { cpu, delay }
 }

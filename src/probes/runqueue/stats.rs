@@ -1,7 +1,6 @@
 //! The arithmetic of run-queue delays. A delay is the time from becoming runnable (a wake-up, or losing the CPU while
 //! able to go on) to being put on a CPU; it is counted when it ends, and charged to the CPU that ended it.
 
-use crate::core::histogram::Scale;
 use crate::core::latency::LatencyStats;
 
 /// Run-queue delays of one CPU in one interval.
@@ -15,7 +14,7 @@ pub struct CpuStats {
 
 /// The delays of all CPUs merged.
 pub fn all_cpus(cpus: &[CpuStats]) -> LatencyStats {
-    LatencyStats::sum(Scale::Three, cpus.iter().map(|cpu| &cpu.delay))
+    LatencyStats::sum(cpus.iter().map(|cpu| &cpu.delay))
 }
 
 /// Adds `from` to `into` by CPU; both stay sorted by number.

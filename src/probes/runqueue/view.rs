@@ -60,7 +60,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn histogram(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let delay = &ctx.tick.runqueue;
     let value = summary(ctx, delay, ctx.qualities.runqueue, area.width.saturating_sub(16));
-    let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound(delay)), Group::RunQueue) else { return };
+    let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::RunQueue) else { return };
     let marks: Vec<(&str, u64)> = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)]
         .into_iter()
         .filter_map(|(name, q)| delay.quantile(q).map(|ns| (name, ns)))

@@ -2,7 +2,6 @@
 //!
 //! Not here: how they are read (`probe.rs`) or named (`names.rs`).
 
-use crate::core::histogram::Scale;
 use crate::core::latency::LatencyStats;
 
 /// One system call in one interval, of the host or of a process.
@@ -42,10 +41,6 @@ pub fn merge_calls(into: &mut Vec<CallStats>, from: &[CallStats]) {
 }
 
 /// All calls of a table that pass `keep`, merged into one distribution.
-pub fn merged<'a>(
-    calls: impl IntoIterator<Item = &'a CallStats>,
-    keep: impl Fn(u32) -> bool,
-    scale: Scale,
-) -> LatencyStats {
-    LatencyStats::sum(scale, calls.into_iter().filter(|c| keep(c.nr)).map(|c| &c.latency))
+pub fn merged<'a>(calls: impl IntoIterator<Item = &'a CallStats>, keep: impl Fn(u32) -> bool) -> LatencyStats {
+    LatencyStats::sum(calls.into_iter().filter(|c| keep(c.nr)).map(|c| &c.latency))
 }

@@ -118,7 +118,7 @@ fn detail(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let title = chosen.title(ctx);
     let room = area.width.saturating_sub(width(&title) + 7);
     let value = latency.as_deref().map_or_else(String::new, |l| summary(ctx, l, ctx.qualities.syscalls, room));
-    let error = latency.as_deref().map_or_else(String::new, bound);
+    let error = latency.as_deref().map_or_else(String::new, |_| bound());
     let Some(inner) = insight(ctx, area, buf, (&title, &value, &error), Group::Syscalls) else { return };
     let map = if inner.height >= HEATMAP_FROM { inner.height * 2 / 5 } else { 0 };
     let window = u16::from(inner.height >= 6);

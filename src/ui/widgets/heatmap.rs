@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use super::pane::note;
 use super::text::{put, put_right, width};
-use crate::core::histogram::{Histogram, Scale};
+use crate::core::histogram::{BUCKETS, Histogram, bounds};
 use crate::core::units::count;
 use crate::ui::theme::{Theme, heat_share};
 use ratatui::buffer::Buffer;
@@ -48,7 +48,7 @@ impl Axis {
         let mut range: Option<(f64, f64)> = None;
         for histogram in histograms {
             for (index, _) in histogram.iter() {
-                let (low, high) = log_bounds(histogram, index);
+                let (low, high) = log_bounds(index);
                 range = Some(range.map_or((low, high), |(a, b)| (a.min(low), b.max(high))));
             }
         }
@@ -65,16 +65,16 @@ impl Axis {
 }
 
 /// Powers of ten of nanoseconds between which a bucket lies; the open ends are drawn one octave wide.
-fn log_bounds(histogram: &Histogram, index: u16) -> (f64, f64) {
+fn log_bounds(index: u16) -> (f64, f64) {
     static TABLE: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| {
-        let buckets = u16::try_from(Scale::Three.buckets()).unwrap_or(u16::MAX);
-        (0..buckets).map(|index| log_bounds_of(Scale::Three, index)).collect()
+        let buckets = u16::try_from(BUCKETS).unwrap_or(u16::MAX);
+        (0..buckets).map(log_bounds_of).collect()
     });
-    TABLE.get(usize::from(index)).copied().unwrap_or_else(|| log_bounds_of(histogram.scale(), index))
+    TABLE.get(usize::from(index)).copied().unwrap_or_else(|| log_bounds_of(index))
 }
 
-fn log_bounds_of(scale: Scale, index: u16) -> (f64, f64) {
-    let (low, high) = scale.bounds(index);
+fn log_bounds_of(index: u16) -> (f64, f64) {
+    let (low, high) = bounds(index);
     let low = if low > 0.0 { low } else { high / 2.0 };
     let high = if high.is_finite() { high } else { low * 2.0 };
     (low.log10(), high.log10())
@@ -84,7 +84,7 @@ fn log_bounds_of(scale: Scale, index: u16) -> (f64, f64) {
 fn spread(histogram: &Histogram, axis: Axis, out: &mut [f64]) {
     let pixels = out.len() as f64;
     for (index, n) in histogram.iter() {
-        let (low, high) = log_bounds(histogram, index);
+        let (low, high) = log_bounds(index);
         let (low, high) = (axis.position(low) * pixels, axis.position(high) * pixels);
         let per_pixel = n as f64 / (high - low);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positions on the axis are small")]
@@ -253,7 +253,6 @@ fn ago(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::histogram::Scale;
     use crate::ui::widgets::testing::{any_area, any_histogram, any_theme, draws_inside, histogram, screen};
     use proptest::prelude::*;
 
@@ -264,7 +263,7 @@ mod tests {
         if at > slow {
             values.extend([(400_000 * (at - slow), 20), (9_000_000, 3)]);
         }
-        histogram(Scale::Three, &values)
+        histogram(&values)
     }
 
     fn draw(width: u16, height: u16, columns: &[Option<Histogram>], theme: &Theme) -> String {
@@ -291,9 +290,9 @@ mod tests {
 
     #[test]
     fn the_axis_covers_what_is_visible_and_at_least_three_decades() {
-        let one = histogram(Scale::Three, &[(2_000, 1)]);
+        let one = histogram(&[(2_000, 1)]);
         assert_eq!(Axis::covering([&one].into_iter()), Axis { low: 3, high: 6 });
-        let wide = histogram(Scale::Three, &[(10, 1), (1 << 40, 1)]);
+        let wide = histogram(&[(10, 1), (1 << 40, 1)]);
         assert_eq!(Axis::covering([&one, &wide].into_iter()), Axis { low: 1, high: 12 });
         let labels: Vec<String> = (1..12).map(decade_label).collect();
         assert_eq!(labels.join(" "), "10 ns 100 ns 1 µs 10 µs 100 µs 1 ms 10 ms 100 ms 1 s 10 s 100 s");

@@ -5,7 +5,7 @@
 
 use super::pane::note;
 use super::text::{put, put_right, width};
-use crate::core::histogram::{Histogram, Scale};
+use crate::core::histogram::{Histogram, PER_OCTAVE};
 use crate::core::units::{count, percent};
 use crate::ui::theme::Theme;
 use kscope_layout::bucket::{MAX_EXP, MIN_EXP};
@@ -45,8 +45,8 @@ struct Rows {
 
 impl Rows {
     /// The row of a value; row 0 ends at the lowest boundary and holds all below it.
-    fn of(self, scale: Scale, bucket: u16) -> u32 {
-        let per_row = (scale.per_octave() * self.octaves / self.per_octave).max(1);
+    fn of(self, bucket: u16) -> u32 {
+        let per_row = (PER_OCTAVE * self.octaves / self.per_octave).max(1);
         u32::from(bucket).div_ceil(per_row)
     }
 
@@ -72,7 +72,7 @@ impl Rows {
     fn counts(self, histogram: &Histogram) -> BTreeMap<u32, u64> {
         let mut rows = BTreeMap::new();
         for (bucket, n) in histogram.iter() {
-            let row: &mut u64 = rows.entry(self.of(histogram.scale(), bucket)).or_default();
+            let row: &mut u64 = rows.entry(self.of(bucket)).or_default();
             *row = row.saturating_add(n);
         }
         rows
@@ -229,8 +229,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn plot(width: u16, height: u16, values: &[(u64, u64)], baseline: Option<&[(u64, u64)]>) -> String {
-        let live = histogram(Scale::Three, values);
-        let baseline = baseline.map(|b| histogram(Scale::Three, b));
+        let live = histogram(values);
+        let baseline = baseline.map(histogram);
         let marks = [("p50", live.quantile(0.5, 0).unwrap_or(0)), ("p99", live.quantile(0.99, 0).unwrap_or(0))];
         let theme = Theme::monochrome();
         let plot = HistogramPlot { histogram: &live, baseline: baseline.as_ref(), marks: &marks, theme: &theme };
@@ -290,7 +290,7 @@ mod tests {
         fn a_row_holds_what_its_bounds_say(ns in 65_u64..1 << 37, candidate in 0_usize..4) {
             let (per_octave, octaves) = [(4, 1), (2, 1), (1, 1), (1, 4)][candidate];
             let rows = Rows { per_octave, octaves };
-            let h = histogram(Scale::Three, &[(ns, 1)]);
+            let h = histogram(&[(ns, 1)]);
             let row = *rows.counts(&h).keys().next().unwrap();
             let (low, high) = (rows.bound(row), rows.bound(row + 1));
             prop_assert!(low * 0.999_999 <= ns as f64 && ns as f64 <= high * 1.000_001, "{ns} in {low}..{high}");

@@ -1,6 +1,6 @@
 //! What the tests of the widgets share: a canvas as text, and every size there is.
 
-use crate::core::histogram::{Histogram, Scale};
+use crate::core::histogram::Histogram;
 use crate::ui::theme::Theme;
 use kscope_layout::bucket::scale3;
 use proptest::prelude::*;
@@ -27,8 +27,8 @@ pub fn text_of(buf: &Buffer) -> String {
 }
 
 /// A histogram of durations in ns, each with a count.
-pub fn histogram(scale: Scale, values: &[(u64, u64)]) -> Histogram {
-    let mut h = Histogram::new(scale);
+pub fn histogram(values: &[(u64, u64)]) -> Histogram {
+    let mut h = Histogram::new();
     for &(ns, count) in values {
         h.add(u16::try_from(scale3(ns)).unwrap(), count);
     }
@@ -40,7 +40,7 @@ pub fn any_histogram() -> impl Strategy<Value = Histogram> {
     let values = proptest::collection::vec((0_u32..64, any::<u64>(), 1_u64..1 << 40), 0..12);
     values.prop_map(|values| {
         let values: Vec<(u64, u64)> = values.into_iter().map(|(shift, ns, n)| (ns >> shift, n)).collect();
-        histogram(Scale::Three, &values)
+        histogram(&values)
     })
 }
 
