@@ -398,6 +398,8 @@ fn call_name(row: &CallRow, ctx: &Ctx<'_>) -> Cell<'static> {
 fn measured(ctx: &Ctx<'_>, quality: Quality, text: String, nothing: bool) -> Cell<'static> {
     match quality {
         Quality::NotAvailable => cell(DASH, ctx.theme.dim),
+        // None of a sample may be some of all.
+        Quality::Sampled if nothing => cell(format!("{}{text}", quality.mark()), ctx.theme.dim),
         _ if nothing => cell(text, ctx.theme.dim),
         _ => cell(format!("{}{text}", quality.mark()), ctx.theme.text),
     }
