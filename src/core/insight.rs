@@ -1,5 +1,12 @@
 //! The insights: groups of programs in the kernel that belong together, and of the numbers they yield.
 
+/// Place of the system calls in [`Insight::SAMPLED`].
+pub const SYSCALLS: usize = 0;
+/// Place of the run queue.
+pub const RUN_QUEUE: usize = 1;
+/// Place of the network.
+pub const NETWORK: usize = 2;
+
 /// What a program is for. When one of its programs does not run, the insight is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insight {
@@ -20,6 +27,11 @@ impl Insight {
     /// Those that can be sampled to keep a budget, in the order of arrays by insight. (The end of a thread is rare, and a
     /// part of the ends is worth nothing.)
     pub const SAMPLED: [Self; 3] = [Self::Syscalls, Self::RunQueue, Self::Network];
+
+    /// Its place in [`Self::SAMPLED`], if it can be sampled.
+    pub fn place(self) -> Option<usize> {
+        Self::SAMPLED.iter().position(|sampled| *sampled == self)
+    }
 
     /// What it counts, as the subject of a sentence.
     pub const fn subject(self) -> &'static str {

@@ -356,8 +356,7 @@ fn calls_of(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> Vec
 fn sampling_rows(snapshot: &Snapshot) -> Vec<SamplingRow> {
     let sampling = &snapshot.sampling;
     let row = |(insight, sentence): (Insight, String)| {
-        let at = Insight::SAMPLED.iter().position(|i| *i == insight)?;
-        let share = sampling.shares[at];
+        let share = sampling.shares[insight.place()?];
         let watched = 1.0 - share.unwatched_ns as f64 / snapshot.interval_ns.max(1) as f64;
         Some(SamplingRow {
             of: insight.subject(),

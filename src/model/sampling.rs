@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use super::sample::Qualities;
 use super::snapshot::{ProcessStats, Snapshot};
 use crate::core::ident::ProcessId;
-use crate::core::insight::Insight;
+use crate::core::insight::{Insight, NETWORK, RUN_QUEUE, SYSCALLS};
 use crate::core::latency::{LatencyStats, times};
 use crate::core::quality::Quality;
 use crate::core::units;
@@ -54,10 +54,6 @@ pub struct Sampling {
     /// What they add to a switch from one thread to another, ns; 0 where it was not measured.
     pub switch_overhead_ns: f64,
 }
-
-const SYSCALLS: usize = 0;
-const RUN_QUEUE: usize = 1;
-const NETWORK: usize = 2;
 
 impl Sampling {
     /// Nothing was left out.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::live::{Live, sampled_insight};
 use super::{Source as _, When};
 use crate::core::budget::{Governor, Plan, Price, Step};
-use crate::core::insight::Insight;
+use crate::core::insight::{RUN_QUEUE, SYSCALLS};
 use crate::core::units;
 use crate::kernel::loader::Loaded;
 use crate::model::{Sample, Snapshot, joined};
@@ -116,7 +116,7 @@ impl Intervals {
         let opened = self.live.open(plan.windows);
         pace.wait_until(Instant::now() + window);
         let measured_ns = call_ns();
-        if plan.windows[0] {
+        if plan.windows[SYSCALLS] {
             self.calls.truncate(CALIBRATIONS - 1);
             self.calls.push_front((alone_ns, measured_ns));
         }
@@ -156,7 +156,7 @@ impl Intervals {
             if probe.name == "sched_switch" {
                 switches = rate;
             }
-            if probe.name.starts_with("sched_") {
+            if sampled_insight(probe.name) == Some(RUN_QUEUE) {
                 sum += rate * run_ns;
             }
         }
@@ -199,7 +199,7 @@ fn wait_for_end(pace: &mut dyn Pace) {
 fn sentence(step: Step, governor: &Governor) -> String {
     let (budget, plan) = (units::fine_percent(governor.budget()), governor.plan());
     let (Step::Less(insight) | Step::More(insight)) = step;
-    let at = Insight::SAMPLED.iter().position(|i| *i == insight).unwrap_or_default();
+    let at = insight.place().unwrap_or_default();
     let what = insight.subject();
     let now = match (plan.windows[at], plan.one_in[at]) {
         (true, _) => format!("{what} are counted in windows"),

@@ -251,8 +251,7 @@ fn chosen(insights: [bool; 3]) -> impl Iterator<Item = (usize, Insight)> {
 
 /// The place of the insight that a program is for, if it can be sampled.
 pub fn sampled_insight(program: &str) -> Option<usize> {
-    let insight = PROGRAMS.iter().find(|p| p.name == program)?.insight;
-    Insight::SAMPLED.iter().position(|i| *i == insight)
+    PROGRAMS.iter().find(|p| p.name == program)?.insight.place()
 }
 
 /// Has somebody else got the pid of this process?

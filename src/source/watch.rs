@@ -4,12 +4,9 @@
 
 use kscope_layout::{BLIND, Control};
 
+use crate::core::insight::{NETWORK, RUN_QUEUE, SYSCALLS};
 use crate::model::{Sampling, Share};
 use crate::probes::time::probe::Horizon;
-
-const SYSCALLS: usize = 0;
-const RUN_QUEUE: usize = 1;
-const NETWORK: usize = 2;
 
 /// Whether an insight's programs are attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -257,28 +257,14 @@ pub const TALKING: &[Column<ProcessRow>] = &[
         9,
         7,
         |r| Key::Number(Some(r.process().traffic.tx_calls as f64)),
-        |r, c| {
-            measured(
-                c,
-                c.qualities.network,
-                plain_rate(c.per_s(r.process().traffic.tx_calls)),
-                r.process().traffic.tx_calls == 0,
-            )
-        },
+        |r, c| transfers(r.process().traffic.tx_calls, c),
     ),
     Column::number(
         "recvs/s",
         9,
         7,
         |r| Key::Number(Some(r.process().traffic.rx_calls as f64)),
-        |r, c| {
-            measured(
-                c,
-                c.qualities.network,
-                plain_rate(c.per_s(r.process().traffic.rx_calls)),
-                r.process().traffic.rx_calls == 0,
-            )
-        },
+        |r, c| transfers(r.process().traffic.rx_calls, c),
     ),
     Column { rank: 8, ..USER },
 ];
@@ -411,6 +397,10 @@ fn on_cpu_quality(ctx: &Ctx<'_>) -> Quality {
         Quality::Sampled => ctx.qualities.runqueue,
         other => other,
     }
+}
+
+fn transfers(calls: u64, ctx: &Ctx<'_>) -> Cell<'static> {
+    measured(ctx, ctx.qualities.network, plain_rate(ctx.per_s(calls)), calls == 0)
 }
 
 fn call_rate(digest: &Digest, ctx: &Ctx<'_>) -> Cell<'static> {
