@@ -20,6 +20,7 @@ use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::sampler_panic;
 use kscope::core::filter::Filter;
 use kscope::core::ident::ProcessId;
+use kscope::core::interests::Interests;
 use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
 use kscope::probes::own::stats::Counting;
@@ -42,7 +43,8 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(1);
     let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
-    let begin = Start { only: only.to_vec(), first: length, interval: length, runs, budget };
+    let begin =
+        Start { only: only.to_vec(), first: length, interval: length, runs, budget, interests: Interests::default() };
     sampler::start(begin, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });

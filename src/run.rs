@@ -42,7 +42,9 @@ pub async fn run(args: &Dashboard, filter: Filter, only: Vec<u32>) -> Result<()>
     let mut screen = Screen::take()?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(QUEUE);
-    sampler::start(Start { only, first: interval.min(FIRST), interval, runs: When::Windows, budget }, messages, asked)?;
+    let mut interests = app.interests();
+    let first = interval.min(FIRST);
+    sampler::start(Start { only, first, interval, runs: When::Windows, budget, interests }, messages, asked)?;
     let mut events = EventStream::new();
     let mut signals = Signals::new()?;
     let mut dirty = true;
@@ -70,6 +72,11 @@ pub async fn run(args: &Dashboard, filter: Filter, only: Vec<u32>) -> Result<()>
                 None
             }
         };
+        // As with the requests below: the queue is full for milliseconds at most.
+        if interests != app.interests() {
+            interests = app.interests();
+            let _ = requests.send(Request::Look(interests));
+        }
         match effect {
             Some(Effect::Quit) => return Ok(()),
             Some(Effect::Suspend) => screen.suspend()?,

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use tokio::sync::mpsc::Sender;
 
 use crate::terminal::SAMPLER;
+use kscope::core::interests::Interests;
 use kscope::kernel::loader;
 use kscope::kernel::programs::Insight;
 use kscope::model::Snapshot;
@@ -37,6 +38,8 @@ pub enum Request {
     Interval(Duration),
     /// Keep this budget from now on, a share of the machine's CPU time.
     Budget(Option<f64>),
+    /// Measure what is looked at now, and nothing dear besides.
+    Look(Interests),
     /// End the present interval now, hand it over, and end.
     Finish,
 }
@@ -54,6 +57,8 @@ pub struct Start {
     pub runs: When,
     /// The budget, a share of the machine's CPU time.
     pub budget: Option<f64>,
+    /// What is looked at.
+    pub interests: Interests,
 }
 
 /// Starts the sampler. It ends when either channel is closed.
@@ -73,9 +78,10 @@ fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>
     let begin = Instant::now();
     let mut intervals =
         Intervals::start(kernel, start.runs, start.budget).context("the first sample cannot be read")?;
+    let refused = intervals.look(start.interests);
     let mut clock = Clock::new(start, begin, requests);
     let send = |message| messages.blocking_send(message).is_ok();
-    let mut listened = send(Message::Begun);
+    let mut listened = send(Message::Begun) && refused.is_none_or(|text| send(Message::Note(text)));
     while listened && !clock.over {
         let next = intervals.next(&mut clock);
         if clock.gone {
@@ -104,6 +110,8 @@ struct Clock {
     budget: Option<f64>,
     /// It is another than that of the last interval.
     budget_changed: bool,
+    /// What is looked at, if that changed.
+    interests: Option<Interests>,
     /// The present interval is the last.
     over: bool,
     /// Nobody listens any more.
@@ -119,6 +127,7 @@ impl Clock {
             due: begin + start.first,
             budget: start.budget,
             budget_changed: false,
+            interests: None,
             over: false,
             gone: false,
         }
@@ -134,6 +143,7 @@ impl Clock {
         match request {
             Request::Interval(interval) => (self.interval, self.due) = (interval, self.begin + interval),
             Request::Budget(budget) => (self.budget, self.budget_changed) = (budget, true),
+            Request::Look(interests) => self.interests = Some(interests),
             Request::Finish => self.end_now(),
         }
     }
@@ -149,6 +159,10 @@ impl Pace for Clock {
         self.due
     }
 
+    fn looks(&mut self) -> Option<Interests> {
+        self.interests.take()
+    }
+
     fn wait_until(&mut self, at: Instant) {
         loop {
             let rest = at.min(self.due).saturating_duration_since(Instant::now());
@@ -156,7 +170,12 @@ impl Pace for Clock {
                 return;
             }
             match self.requests.recv_timeout(rest) {
-                Ok(request) => self.take(request),
+                Ok(request) => {
+                    self.take(request);
+                    if self.interests.is_some() {
+                        return;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.gone = true;

@@ -292,7 +292,7 @@ fn a_failed_probe_is_a_sentence_and_its_numbers_are_dashes() {
 #[test]
 fn losses_are_marked_where_they_matter() {
     let mut snapshot = common::snapshot(50);
-    snapshot.lost_ever = Lost { threads: 0, records: 12 };
+    snapshot.lost_ever = Lost { records: 12, ..Lost::default() };
     snapshot.qualities.syscalls = Quality::LowerBound;
     snapshot.qualities.network = Quality::NotAvailable;
     let mut app = App::new(settings(View::Overview));

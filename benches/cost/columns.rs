@@ -26,8 +26,8 @@ pub struct Column {
     pub insights: &'static [Insight],
 }
 
-/// Every hook.
-const ALL: &[Insight] = &Insight::ALL;
+/// Every hook that is always in use.
+const ALL: &[Insight] = &Insight::ALWAYS;
 /// The hooks of the system calls.
 const SYSCALLS: &[Insight] = &[Insight::Syscalls];
 /// The hooks of the scheduler.

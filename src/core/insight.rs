@@ -18,11 +18,24 @@ pub enum Insight {
     Network,
     /// The end of threads: their last names.
     Exits,
+    /// Block I/O.
+    Disk,
+    /// Who ran on a CPU while somebody waited for it. Dear: attached only while it is looked at.
+    Blame,
+    /// Bytes of each connection, and the short ones that nobody would see. Dear: attached only while it is looked at.
+    Connections,
 }
 
 impl Insight {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Syscalls, Self::RunQueue, Self::Network, Self::Exits];
+    pub const ALL: [Self; 7] =
+        [Self::Syscalls, Self::RunQueue, Self::Network, Self::Exits, Self::Disk, Self::Blame, Self::Connections];
+
+    /// Those that are always measured.
+    pub const ALWAYS: [Self; 5] = [Self::Syscalls, Self::RunQueue, Self::Network, Self::Exits, Self::Disk];
+
+    /// Those that are measured only while somebody looks at them.
+    pub const ON_DEMAND: [Self; 2] = [Self::Blame, Self::Connections];
 
     /// Those that can be sampled to keep a budget, in the order of arrays by insight. (The end of a thread is rare, and a
     /// part of the ends is worth nothing.)
@@ -33,6 +46,11 @@ impl Insight {
         Self::SAMPLED.iter().position(|sampled| *sampled == self)
     }
 
+    /// Is it measured only while somebody looks at it?
+    pub fn is_on_demand(self) -> bool {
+        Self::ON_DEMAND.contains(&self)
+    }
+
     /// What it counts, as the subject of a sentence.
     pub const fn subject(self) -> &'static str {
         match self {
@@ -40,6 +58,9 @@ impl Insight {
             Self::RunQueue => "waits for a CPU",
             Self::Network => "sends and receives",
             Self::Exits => "ends of threads",
+            Self::Disk => "requests of block devices",
+            Self::Blame => "those who run while others wait",
+            Self::Connections => "bytes of connections",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod filter;
 pub mod histogram;
 pub mod ident;
 pub mod insight;
+pub mod interests;
 pub mod latency;
 pub mod quality;
 pub mod units;

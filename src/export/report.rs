@@ -433,7 +433,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
     let counted = stats.counting == Counting::Always;
     let probe = |(at, p): (usize, &crate::model::ProbeStatus)| {
         let reason = match &p.state {
-            ProbeState::Running => None,
+            ProbeState::Running | ProbeState::Idle => None,
             ProbeState::Failed { reason, advice } => Some(format!("{reason} {advice}")),
         };
         let running = reason.is_none();

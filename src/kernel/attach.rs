@@ -1,6 +1,6 @@
 //! Which programs are attached, and changing that while kscope runs.
 //!
-//! All that needs privileges after loading is here, behind a closed list of requests: attach the programs of an insight,
+//! All that needs privileges after loading is here, behind a closed list of requests: load and attach the programs of an insight,
 //! detach them, look for threads.
 //!
 //! Invariant: between two requests the programs of an insight that run are all attached, or none is.
@@ -40,16 +40,20 @@ impl Attached {
     /// Loads one program and attaches it.
     pub fn load(&mut self, program: Program, btf: &Btf) -> Result<(), ProgramError> {
         let tracepoint = tracepoint(&mut self.ebpf, program.name)?;
-        tracepoint.load(program.name, btf)?;
+        tracepoint.load(program.tracepoint, btf)?;
         let link = Some(tracepoint.attach()?);
         self.programs.push(Attachable { program, link });
         Ok(())
     }
 
+    /// Has this program been loaded?
+    pub fn has(&self, name: &str) -> bool {
+        self.programs.iter().any(|p| p.program.name == name)
+    }
+
     /// A descriptor of our own for a program that runs.
     pub fn descriptor(&self, name: &str) -> Option<OwnedFd> {
-        let runs = self.programs.iter().any(|p| p.program.name == name);
-        let program: &BtfTracePoint = self.ebpf.program(name).filter(|_| runs)?.try_into().ok()?;
+        let program: &BtfTracePoint = self.ebpf.program(name).filter(|_| self.has(name))?.try_into().ok()?;
         program.fd().ok()?.as_fd().try_clone_to_owned().ok()
     }
 

@@ -52,7 +52,7 @@ pub fn examine() -> Findings {
                 name: probe.name,
                 about: probe.hook.to_owned(),
                 trouble: match &probe.state {
-                    ProbeState::Running => None,
+                    ProbeState::Running | ProbeState::Idle => None,
                     ProbeState::Failed { reason, advice } => Some((reason.clone(), advice.clone())),
                 },
             }));

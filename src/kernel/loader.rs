@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread;
 
 use aya::maps::Map;
+use aya::programs::ProgramError;
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
@@ -76,8 +77,11 @@ pub struct Loaded {
     pub only: Arc<[u32]>,
     /// Every program and how it stands.
     pub probes: Arc<[ProbeStatus]>,
-    /// Descriptors of the programs, in the same order; `None` for those that do not run.
+    /// Descriptors of the programs, in the same order; `None` for those that were not loaded.
     pub programs: Vec<Option<OwnedFd>>,
+    offsets: Offsets,
+    /// The threads that were there before were found.
+    found: bool,
     /// What each insight is worth, given which programs run.
     pub qualities: Qualities,
 }
@@ -119,34 +123,85 @@ pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError
     let maps = open_maps(&ebpf, sizes)?;
     let mut attached = Attached::new(ebpf);
     let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
-    let probes: Vec<_> = wanted.map(|p| attach(&mut attached, *p, &offsets, &btf)).collect();
+    let idle = |name| ProbeStatus { name, hook: HOOK, state: ProbeState::Idle };
+    let begin = |p: &Program| {
+        if p.insight.is_on_demand() { idle(p.name) } else { attach(&mut attached, *p, &offsets, Some(&btf)) }
+    };
+    let probes: Vec<_> = wanted.map(begin).collect();
     // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
     let found = attached.load_finder(&btf).and_then(|()| attached.find_threads());
-    if probes.iter().all(|p| matches!(p.state, ProbeState::Failed { .. })) {
+    if !probes.iter().any(|p| p.state == ProbeState::Running) {
         let first = probes.into_iter().find_map(|p| match p.state {
             ProbeState::Failed { reason, .. } => Some(reason),
-            ProbeState::Running => None,
+            ProbeState::Running | ProbeState::Idle => None,
         });
         return Err(LoadError::NothingRuns { first: first.unwrap_or_default() });
     }
     let qualities = qualities(&probes, found.is_ok());
     drop(btf);
     give_memory_back();
-    if let Err(error) = found {
-        tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(&error));
+    if let Err(error) = &found {
+        tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(error));
     }
     let programs = probes.iter().map(|probe| attached.descriptor(probe.name)).collect();
-    Ok(Loaded { attached, maps, sizes, only: only.into(), probes: probes.into(), programs, qualities })
+    let (only, probes, found) = (only.into(), probes.into(), found.is_ok());
+    Ok(Loaded { attached, maps, sizes, only, probes, programs, offsets, found, qualities })
 }
 
-/// Loads and attaches one program; how it stands then.
-fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: &Btf) -> ProbeStatus {
+impl Loaded {
+    /// Attaches the programs of an insight that is measured on demand, and loads those that were not asked for before. The
+    /// list of probes says how each stands then.
+    pub fn open(&mut self, insight: Insight) -> Result<(), LoadError> {
+        let mut of_insight = PROGRAMS.iter().filter(|p| p.insight == insight);
+        let is_loaded = of_insight.all(|p| self.attached.has(p.name));
+        let btf = if is_loaded { None } else { Some(Btf::from_sys_fs()?) };
+        self.change(insight, |attached, offsets, program| attach(attached, program, offsets, btf.as_ref()).state);
+        if btf.is_some() {
+            drop(btf);
+            give_memory_back();
+        }
+        self.programs = self.probes.iter().map(|probe| self.attached.descriptor(probe.name)).collect();
+        Ok(())
+    }
+
+    /// Detaches the programs of an insight that is measured on demand.
+    pub fn close(&mut self, insight: Insight) -> Result<(), ProgramError> {
+        self.attached.detach(insight)?;
+        self.change(insight, |_, _, _| ProbeState::Idle);
+        Ok(())
+    }
+
+    /// Changes the state of the programs of an insight; those that failed stay so.
+    fn change(&mut self, insight: Insight, state: impl Fn(&mut Attached, &Offsets, Program) -> ProbeState) {
+        let mut probes = self.probes.to_vec();
+        for probe in probes.iter_mut().filter(|p| !matches!(p.state, ProbeState::Failed { .. })) {
+            if let Some(program) = program(probe.name).filter(|p| p.insight == insight) {
+                probe.state = state(&mut self.attached, &self.offsets, program);
+            }
+        }
+        self.probes = probes.into();
+        self.qualities = qualities(&self.probes, self.found);
+    }
+}
+
+/// The program of that name.
+fn program(name: &str) -> Option<Program> {
+    PROGRAMS.iter().find(|p| p.name == name).copied()
+}
+
+/// Attaches one program, and loads it first if that is to be done; how it stands then.
+fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: Option<&Btf>) -> ProbeStatus {
     let name = program.name;
-    let state = match attached.load(program, btf) {
+    let done = match btf {
+        Some(btf) if !attached.has(name) => attached.load(program, btf),
+        _ => attached.attach(program.insight),
+    };
+    let state = match done {
         Ok(()) => ProbeState::Running,
         Err(error) => {
             tracing::warn!("{name}: {}", advice::chain(&error));
-            let (reason, advice) = program_failure(name, offsets.has_tracepoint(name), &error);
+            let (reason, advice) =
+                program_failure(program.tracepoint, offsets.has_tracepoint(program.tracepoint), &error);
             ProbeState::Failed { reason, advice }
         }
     };
@@ -240,6 +295,11 @@ fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
         network: of(Insight::Network),
         // A thread that was not found at start is unknown until it stirs.
         time: if found { time } else { time.worst(Quality::LowerBound) },
+        errors: of(Insight::Syscalls),
+        disk: of(Insight::Disk),
+        blame: of(Insight::Blame),
+        connections: of(Insight::Connections),
+        dead: of(Insight::Exits),
     }
 }
 

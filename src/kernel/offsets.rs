@@ -116,8 +116,8 @@ impl Offsets {
         globals.push((SWITCH_ARGS, btf.tracepoint_arity("sched_switch")?.unwrap_or(ABSENT)));
         let mut tracepoints = Vec::with_capacity(PROGRAMS.len());
         for program in PROGRAMS {
-            if btf.tracepoint_arity(program.name)?.is_some() {
-                tracepoints.push(program.name);
+            if btf.tracepoint_arity(program.tracepoint)?.is_some() {
+                tracepoints.push(program.tracepoint);
             }
         }
         Ok(Self { globals, tracepoints })

@@ -7,8 +7,10 @@ pub use crate::core::insight::Insight;
 /// One program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Its name in the object, and the tracepoint it hooks.
+    /// Its name in the object.
     pub name: &'static str,
+    /// The tracepoint it hooks.
+    pub tracepoint: &'static str,
     /// What it is for.
     pub insight: Insight,
 }
@@ -16,15 +18,20 @@ pub struct Program {
 /// All programs on BTF tracepoints, in the order in which they are attached: the scheduler's first, so that the first
 /// calls seen belong to threads whose state is known.
 pub const PROGRAMS: &[Program] = &[
-    Program { name: "sched_switch", insight: Insight::RunQueue },
-    Program { name: "sched_wakeup", insight: Insight::RunQueue },
-    Program { name: "sched_wakeup_new", insight: Insight::RunQueue },
-    Program { name: "sched_process_exit", insight: Insight::Exits },
-    Program { name: "sys_enter", insight: Insight::Syscalls },
-    Program { name: "sys_exit", insight: Insight::Syscalls },
-    Program { name: "sock_send_length", insight: Insight::Network },
-    Program { name: "sock_recv_length", insight: Insight::Network },
+    on("sched_switch", Insight::RunQueue),
+    on("sched_wakeup", Insight::RunQueue),
+    on("sched_wakeup_new", Insight::RunQueue),
+    on("sched_process_exit", Insight::Exits),
+    on("sys_enter", Insight::Syscalls),
+    on("sys_exit", Insight::Syscalls),
+    on("sock_send_length", Insight::Network),
+    on("sock_recv_length", Insight::Network),
 ];
+
+/// A program that is named like its tracepoint.
+const fn on(name: &'static str, insight: Insight) -> Program {
+    Program { name, tracepoint: name, insight }
+}
 
 /// The kind of hook all of them use.
 pub const HOOK: &str = "tp_btf";

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,8 @@ pub enum When {
     Always,
 }
 
-type Programs = Arc<[Option<OwnedFd>]>;
+/// A place is filled when its program is loaded.
+type Programs = Arc<[OnceLock<OwnedFd>]>;
 
 /// Counts the runs of programs.
 #[derive(Debug)]
@@ -64,9 +65,20 @@ enum Mode {
 }
 
 impl Meter {
-    /// Begins to count for the programs behind these descriptors (`None`: one that does not run).
+    /// Begins to count for the programs behind these descriptors (`None`: one that was not loaded).
     pub fn start(programs: Vec<Option<OwnedFd>>, when: When) -> Self {
-        Self::begin(programs.into(), when)
+        let place = |fd: Option<OwnedFd>| fd.map_or_else(OnceLock::new, OnceLock::from);
+        Self::begin(programs.into_iter().map(place).collect(), when)
+    }
+
+    /// Counts for the programs among these, too, that were not loaded before: all, in the same order.
+    pub fn include(&self, programs: Vec<Option<OwnedFd>>) {
+        for (place, program) in self.programs.iter().zip(programs) {
+            if let Some(program) = program {
+                // One that is known stays as it is.
+                let _ = place.set(program);
+            }
+        }
     }
 
     fn begin(programs: Programs, when: When) -> Self {
@@ -187,8 +199,7 @@ struct Reading {
 
 impl Reading {
     fn of(programs: &Programs) -> Self {
-        let infos: Vec<Option<ProgramInfo>> =
-            programs.iter().map(|fd| fd.as_ref().and_then(|fd| info(fd).ok())).collect();
+        let infos: Vec<Option<ProgramInfo>> = programs.iter().map(|fd| fd.get().and_then(|fd| info(fd).ok())).collect();
         let runs = |info: &Option<ProgramInfo>| {
             info.map_or_else(Runs::default, |i| Runs { count: i.run_cnt, time_ns: i.run_time_ns })
         };

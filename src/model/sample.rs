@@ -131,6 +131,23 @@ pub struct Lost {
     pub threads: u64,
     /// Latencies for which there was no record of the process.
     pub records: u64,
+    /// Errors for which there was no counter.
+    pub errors: u64,
+    /// Requests of block devices for which there was no room.
+    pub disk: u64,
+    /// Waits whose causes found no room.
+    pub blame: u64,
+    /// Connections for which there was no room.
+    pub connections: u64,
+    /// Processes that ended and found no room in the ledger.
+    pub dead: u64,
+}
+
+impl Lost {
+    /// All of it, as a number of events.
+    pub const fn total(self) -> u64 {
+        self.threads + self.records + self.errors + self.disk + self.blame + self.connections + self.dead
+    }
 }
 
 /// The quality of each group of numbers.
@@ -144,6 +161,16 @@ pub struct Qualities {
     pub network: Quality,
     /// Thread time.
     pub time: Quality,
+    /// Errors by call, process and number.
+    pub errors: Quality,
+    /// Requests of block devices.
+    pub disk: Quality,
+    /// Who ran while others waited.
+    pub blame: Quality,
+    /// Bytes by connection.
+    pub connections: Quality,
+    /// Processes that ended.
+    pub dead: Quality,
 }
 
 /// One program and how it stands.
@@ -162,6 +189,8 @@ pub struct ProbeStatus {
 pub enum ProbeState {
     /// Attached.
     Running,
+    /// Not attached, because nobody looks at what it measures.
+    Idle,
     /// Not attached: one sentence on why, one on what to do.
     Failed {
         /// Why.

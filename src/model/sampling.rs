@@ -85,6 +85,8 @@ impl Sampling {
             network: lower(qualities.network, NETWORK),
             // On and off CPU comes from the scheduler, user and kernel from the calls.
             time: lower(lower(qualities.time, RUN_QUEUE), SYSCALLS),
+            errors: lower(qualities.errors, SYSCALLS),
+            ..qualities
         }
     }
 

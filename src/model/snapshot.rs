@@ -161,8 +161,7 @@ impl Snapshot {
         self.own = Own { cpu_ns: self.own.cpu_ns + later.own.cpu_ns, ..later.own };
         self.programs.append(&later.programs);
         self.maps.clone_from(&later.maps);
-        self.lost =
-            Lost { threads: self.lost.threads + later.lost.threads, records: self.lost.records + later.lost.records };
+        self.lost = self.lost.plus(later.lost);
         self.lost_ever = later.lost_ever;
         self.sampling.append(&later.sampling);
         self.qualities = self.sampling.lower(later.qualities);
@@ -209,7 +208,29 @@ impl Lost {
     /// What was lost since `prev`.
     #[must_use]
     pub const fn since(self, prev: Self) -> Self {
-        Self { threads: self.threads.saturating_sub(prev.threads), records: self.records.saturating_sub(prev.records) }
+        Self {
+            threads: self.threads.saturating_sub(prev.threads),
+            records: self.records.saturating_sub(prev.records),
+            errors: self.errors.saturating_sub(prev.errors),
+            disk: self.disk.saturating_sub(prev.disk),
+            blame: self.blame.saturating_sub(prev.blame),
+            connections: self.connections.saturating_sub(prev.connections),
+            dead: self.dead.saturating_sub(prev.dead),
+        }
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            threads: self.threads + other.threads,
+            records: self.records + other.records,
+            errors: self.errors + other.errors,
+            disk: self.disk + other.disk,
+            blame: self.blame + other.blame,
+            connections: self.connections + other.connections,
+            dead: self.dead + other.dead,
+        }
     }
 }
 
@@ -225,6 +246,11 @@ impl Qualities {
             runqueue: lower(self.runqueue, threads || records),
             network: lower(self.network, threads),
             time: lower(self.time, threads),
+            errors: lower(self.errors, threads || lost.errors > 0),
+            disk: lower(self.disk, lost.disk > 0),
+            blame: lower(self.blame, threads || lost.blame > 0),
+            connections: lower(self.connections, lost.connections > 0),
+            dead: lower(self.dead, threads || lost.dead > 0),
         }
     }
 }

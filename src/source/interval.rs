@@ -19,6 +19,7 @@ use super::live::{Live, sampled_insight};
 use super::{Source as _, When};
 use crate::core::budget::{Governor, Plan, Price, Step};
 use crate::core::insight::{RUN_QUEUE, SYSCALLS};
+use crate::core::interests::Interests;
 use crate::core::units;
 use crate::kernel::loader::Loaded;
 use crate::model::{Sample, Snapshot, joined};
@@ -37,6 +38,8 @@ pub trait Pace {
     fn end(&self) -> Instant;
     /// Sleeps until that moment, but not beyond the end of the interval.
     fn wait_until(&mut self, at: Instant);
+    /// What is looked at from now on, if that changed. Waiting ends early when it does.
+    fn looks(&mut self) -> Option<Interests>;
 }
 
 /// Measures one interval after the other.
@@ -49,6 +52,8 @@ pub struct Intervals {
     /// What a call of ours took before a window and in it, ns.
     calls: VecDeque<(f64, f64)>,
     number: u32,
+    /// What went wrong in this interval, to be said at its end.
+    said: Option<String>,
 }
 
 impl Intervals {
@@ -57,7 +62,7 @@ impl Intervals {
         let mut live = Live::new(kernel, if budget.is_some() { When::OnDemand } else { runs });
         let prev = live.sample()?;
         let governor = budget.map(Governor::new);
-        Ok(Self { live, runs, governor, prev, calls: VecDeque::new(), number: 0 })
+        Ok(Self { live, runs, governor, prev, calls: VecDeque::new(), number: 0, said: None })
     }
 
     /// The first sample.
@@ -69,6 +74,12 @@ impl Intervals {
     pub fn keep(&mut self, budget: Option<f64>) {
         self.governor = budget.map(Governor::new);
         self.live.count_runs_when(if budget.is_some() { When::OnDemand } else { self.runs });
+    }
+
+    /// Measures what is looked at from now on, and nothing dear besides. A sentence, if that cannot be.
+    pub fn look(&mut self, interests: Interests) -> Option<String> {
+        let refused = self.live.look(interests).err();
+        refused.map(|error| format!("What you look at cannot be measured: {error}."))
     }
 
     /// What happens from the end of the last interval to that of the next, and a sentence when more or less is counted from
@@ -85,14 +96,14 @@ impl Intervals {
                 self.wait_in(until_end(pace).saturating_sub(COUNT), pace);
                 self.count_runs(&plan, COUNT, pace);
             }
-            wait_for_end(pace);
+            self.wait_for_end(pace);
             vec![self.part()?]
         };
         self.live.stay_open();
         let mut whole = joined(parts).ok_or_else(|| io::Error::other("an interval has parts"))?;
         whole.sampling.budget = self.governor.as_ref().map(Governor::budget);
         let said = self.govern(&whole);
-        Ok((whole, said))
+        Ok((whole, self.said.take().or(said)))
     }
 
     /// What happened since the last sample.
@@ -123,7 +134,7 @@ impl Intervals {
         let within = self.part()?;
         self.count_runs(plan, count, pace);
         let closed = self.live.close(plan.windows);
-        wait_for_end(pace);
+        self.wait_for_end(pace);
         let after = self.part()?;
         opened.and(closed).map_err(io::Error::other)?;
         Ok(vec![before, within, after])
@@ -131,6 +142,19 @@ impl Intervals {
 
     fn count_runs(&mut self, plan: &Plan, time: Duration, pace: &mut dyn Pace) {
         self.live.count_runs(plan, || pace.wait_until(Instant::now() + time));
+    }
+
+    /// Waits for the end of the interval, and meanwhile begins to measure what somebody begins to look at.
+    fn wait_for_end(&mut self, pace: &mut dyn Pace) {
+        loop {
+            if let Some(interests) = pace.looks() {
+                self.said = self.look(interests).or_else(|| self.said.take());
+            }
+            if until_end(pace).is_zero() {
+                return;
+            }
+            pace.wait_until(pace.end());
+        }
     }
 
     /// Waits for a place within `room`, another one each time. Multiples of the golden ratio are spread evenly.
@@ -188,12 +212,6 @@ impl Intervals {
 
 fn until_end(pace: &dyn Pace) -> Duration {
     pace.end().saturating_duration_since(Instant::now())
-}
-
-fn wait_for_end(pace: &mut dyn Pace) {
-    while !until_end(pace).is_zero() {
-        pace.wait_until(pace.end());
-    }
 }
 
 fn sentence(step: Step, governor: &Governor) -> String {

@@ -21,6 +21,7 @@ use super::watch::Watch;
 use crate::core::budget::Plan;
 use crate::core::ident::ProcessId;
 use crate::core::insight::Insight;
+use crate::core::interests::Interests;
 use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
@@ -45,6 +46,7 @@ pub struct Live {
     /// Processes without a living thread in the last sample that were there all the same.
     threadless: HashSet<ProcessId>,
     last_read: Duration,
+    interests: Interests,
 }
 
 impl Live {
@@ -61,6 +63,7 @@ impl Live {
             watch: Watch::default(),
             threadless: HashSet::new(),
             last_read: Duration::ZERO,
+            interests: Interests::default(),
         }
     }
 
@@ -86,6 +89,22 @@ impl Live {
             self.watch.close(at, monotonic_ns());
             self.tell();
             self.kernel.attached.detach(insight)?;
+        }
+        Ok(())
+    }
+
+    /// Measures from now on what is looked at, and nothing dear besides.
+    pub fn look(&mut self, interests: Interests) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.interests, interests);
+        for insight in Insight::ON_DEMAND {
+            match (before.wants(insight), interests.wants(insight)) {
+                (false, true) => {
+                    self.kernel.open(insight).map_err(io::Error::other)?;
+                    self.meter.include(std::mem::take(&mut self.kernel.programs));
+                }
+                (true, false) => self.kernel.close(insight).map_err(io::Error::other)?,
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -153,7 +172,15 @@ impl Live {
 
     fn lost(&self) -> Lost {
         let count = |what: u32| self.kernel.maps.lost.get(what as usize).unwrap_or(0);
-        Lost { threads: count(lost::THREADS), records: count(lost::RECORDS) }
+        Lost {
+            threads: count(lost::THREADS),
+            records: count(lost::RECORDS),
+            errors: count(lost::ERRORS),
+            disk: count(lost::DISK),
+            blame: count(lost::BLAME),
+            connections: count(lost::CONNECTIONS),
+            dead: count(lost::DEAD),
+        }
     }
 
     /// All processes of a sample, sorted. One that appeared after the threads were read has records but no reading yet: it is

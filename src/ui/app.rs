@@ -25,6 +25,7 @@ use super::tables::{TableId, Tables};
 use super::theme::Theme;
 use super::view::View;
 use crate::core::filter::Filter;
+use crate::core::interests::Interests;
 use crate::core::units;
 use crate::model::Snapshot;
 
@@ -156,6 +157,11 @@ impl App {
             (View::Network, _) => TableId::Talking,
             (View::Own, _) => TableId::Programs,
         }
+    }
+
+    /// What is looked at, of what is measured only then.
+    pub fn interests(&self) -> Interests {
+        Interests::default()
     }
 
     /// Takes the next interval.

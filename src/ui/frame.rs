@@ -176,7 +176,7 @@ fn self_use(app: &App, snapshot: &Snapshot, percent: fn(f64) -> String) -> (Piec
     let cost_style = if cost >= budget.unwrap_or(COST_WARN) { theme.warn } else { theme.dim };
     let of = budget.map(|budget| format!(" of {}", units::percent(budget))).unwrap_or_default();
     let text = format!("cost {}{of}", cpu_share(quality, Some(cost), percent));
-    let lost = snapshot.lost_ever.threads + snapshot.lost_ever.records;
+    let lost = snapshot.lost_ever.total();
     let lost_style = if lost > 0 { theme.bad } else { theme.dim };
     (
         piece(text, cost_style, 2),

@@ -174,6 +174,7 @@ pub fn programs(history: &History, text: &str) -> Vec<ProgramRow> {
         .map(|(at, probe)| {
             let (running, state) = match &probe.state {
                 ProbeState::Running => (true, "attached".to_owned()),
+                ProbeState::Idle => (true, "off until it is looked at".to_owned()),
                 ProbeState::Failed { reason, advice } => (false, format!("{reason} {advice}")),
             };
             let share = counted.share(at).filter(|_| running);

@@ -326,8 +326,18 @@ pub mod lost {
     pub const THREADS: u32 = 0;
     /// Latencies for which there was no record left; those of the host have them.
     pub const RECORDS: u32 = 1;
+    /// Errors for which there was no counter left; their calls are counted.
+    pub const ERRORS: u32 = 2;
+    /// Requests of block devices for which there was no room.
+    pub const DISK: u32 = 3;
+    /// Waits whose causes found no room.
+    pub const BLAME: u32 = 4;
+    /// Connections for which there was no room.
+    pub const CONNECTIONS: u32 = 5;
+    /// Processes that ended and found no room in the ledger.
+    pub const DEAD: u32 = 6;
     /// Number of counters.
-    pub const COUNT: u32 = 2;
+    pub const COUNT: u32 = 7;
 }
 
 /// What a program finds instead of the offset of a structure field that the running kernel does not have.

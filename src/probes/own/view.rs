@@ -239,7 +239,7 @@ fn course(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn sentences(ctx: &Ctx<'_>, room: u16) -> Vec<(Vec<String>, Style)> {
     let theme = ctx.theme;
     let failed = ctx.snapshot().probes.iter().filter_map(|probe| match &probe.state {
-        ProbeState::Running => None,
+        ProbeState::Running | ProbeState::Idle => None,
         ProbeState::Failed { reason, advice } => Some(format!("{}: {reason} {advice}", probe.name)),
     });
     let denied = match &ctx.snapshot().programs.counting {
