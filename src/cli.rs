@@ -45,7 +45,7 @@ pub struct Dashboard {
     /// Time between two samples, such as 500ms or 2s [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = parse_interval)]
     pub interval: Option<Duration>,
-    /// The view to begin with: overview, syscalls, scheduler, network or self
+    /// The view to begin with: overview, syscalls, scheduler, network, stuck, disk, processes or self
     #[arg(long, value_name = "NAME")]
     pub view: Option<String>,
     /// The most of the machine's CPU time that kscope may take, such as 1%: above it, events are sampled. `off` measures
@@ -97,6 +97,9 @@ pub struct ReportArgs {
     /// by two readings of the clock (about 90 ns a run), for all BPF programs on the host, and needs `CAP_SYS_ADMIN`
     #[arg(long)]
     pub cost: bool,
+    /// Measure this as well, which is off otherwise because each event gets dearer by it; several by commas
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub with: Vec<With>,
     /// The most of the machine's CPU time that kscope may take, such as 1%: above it, events are sampled, and the report says
     /// which [default: off]
     #[arg(long, value_name = "SHARE", value_parser = parse_budget, conflicts_with = "cost")]
@@ -108,6 +111,15 @@ pub struct ReportArgs {
     /// output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
+}
+
+/// What is measured only if asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum With {
+    /// Who ran on a CPU while others waited for it
+    Blame,
+    /// Bytes, round-trip times and owners of each connection
+    Connections,
 }
 
 /// How a report is printed.

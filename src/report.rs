@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cli::{Format, ReportArgs};
+use crate::cli::{Format, ReportArgs, With};
 use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::sampler_panic;
 use kscope::core::filter::Filter;
@@ -44,7 +44,7 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
     let (requests, asked) = std::sync::mpsc::sync_channel(1);
     let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
     let begin =
-        Start { only: only.to_vec(), first: length, interval: length, runs, budget, interests: Interests::default() };
+        Start { only: only.to_vec(), first: length, interval: length, runs, budget, interests: interests(args) };
     sampler::start(begin, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
@@ -74,6 +74,12 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
     let scope = scope(&sum, filter, family);
     let command = pid.map(|pid| result(pid, status));
     write(args, &Report::new(&sum, &scope, command))
+}
+
+/// What is measured beside that which always is. What calls in flight wait for is asked once for each, which costs little.
+fn interests(args: &ReportArgs) -> Interests {
+    let with = |what| args.with.contains(&what);
+    Interests { blame: with(With::Blame), connections: with(With::Connections), stuck: true, page: None }
 }
 
 /// Says on standard error what is to be said there.

@@ -122,21 +122,22 @@ fn before_the_first_numbers_it_says_so() {
 }
 
 #[test]
-fn enter_goes_from_a_call_to_its_callers_to_one_process_and_escape_comes_back() {
+fn enter_goes_from_a_call_to_its_callers_to_the_page_of_one_and_escape_comes_back() {
     let mut app = watching(View::Syscalls);
     assert!(selected(&after(&mut app, "Down")).contains("write"));
     let callers = after(&mut app, "Enter");
     assert!(callers.contains("Syscalls › write") && callers.contains("redis-server") && callers.contains("sshd"));
-    let filtered = after(&mut app, "End Enter");
-    assert!(filtered.contains("filter pid "), "{filtered}");
+    let page = after(&mut app, "End Enter");
+    assert!(page.contains("Syscalls › ") && page.contains("filter pid "), "{page}");
+    let back = after(&mut app, "Esc");
+    assert!(back.contains("Syscalls › write") && back.contains("filter none"), "{back}");
     assert!(!after(&mut app, "Esc").contains("› write"));
-    assert!(after(&mut app, "Esc").contains("filter none"));
 }
 
 #[test]
 fn a_filter_applies_to_every_view() {
     let mut app = watching(View::Overview);
-    for view in ["1", "2", "3", "4", "9"] {
+    for view in ["1", "2", "3", "4", "5", "6", "7", "9"] {
         let shown = if view == "1" { after(&mut app, "p 1402,2213 Enter") } else { after(&mut app, view) };
         assert!(shown.contains("filter pid 1402,2213"), "{shown}");
         assert!(!shown.contains("nginx") && !shown.contains("ffmpeg"), "{shown}");
@@ -152,7 +153,7 @@ fn what_alone_is_measured_is_said_on_every_view() {
     for (only, text) in [(vec![1402, 2213], "only 1402,2213  filter"), (vec![1, 2, 3, 4], "only 4 pids  filter")] {
         let mut app = App::new(settings(View::Overview));
         app.on_snapshot(Arc::new(Snapshot { only: only.into(), ..common::snapshot(50) }));
-        for view in ["1", "2", "3", "4", "9"] {
+        for view in ["1", "2", "3", "4", "5", "6", "7", "9"] {
             assert!(after(&mut app, view).contains(text));
         }
     }
@@ -332,7 +333,7 @@ fn names_cannot_steer_the_terminal() {
     snapshot.host.name = "\u{7}host".into();
     let mut app = App::new(settings(View::Overview));
     app.on_snapshot(Arc::new(snapshot));
-    for view in ["1", "2", "3", "4", "9"] {
+    for view in ["1", "2", "3", "4", "5", "6", "7", "9"] {
         press(&mut app, view);
         let shown = screen(&mut app, (200, 50));
         assert!(!shown.chars().any(|c| c.is_control() && c != '\n' || c == '\u{202e}'), "{shown:?}");
@@ -399,7 +400,7 @@ fn own_cost_is_amber_from_three_percent_of_the_machine() {
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {
-    let known = "12349jkpsrwt+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    let known = "12345679jkpsrwtebd+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
     let named = [
         KeyCode::Up,
         KeyCode::Down,

@@ -8,7 +8,7 @@ use kscope_layout::Sums;
 use super::histogram::{Histogram, Sum, midpoint};
 
 /// The latencies of one kind in one interval. Times in nanoseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LatencyStats {
     /// The distribution. Its count is the number of completed calls or waits.
     pub histogram: Histogram,

@@ -4,6 +4,7 @@
 
 mod csv;
 mod report;
+mod sections;
 mod text;
 
 pub use csv::to_csv;

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use super::sections::Sections;
 use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::ident::ProcessId;
 use crate::core::insight::Insight;
@@ -31,7 +32,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn holds(&self, id: ProcessId) -> bool {
+    pub(super) fn holds(&self, id: ProcessId) -> bool {
         match self {
             Self::Host => true,
             Self::Only(ids) => ids.contains(&id),
@@ -78,8 +79,9 @@ pub struct Report {
     pub network: Option<NetworkRow>,
     /// Processes in scope that did anything.
     pub processes: Vec<ProcessRow>,
-    /// Calls that were entered and have not returned at the end, oldest first.
-    pub stuck: Vec<StuckRow>,
+    /// What answers why.
+    #[serde(flatten)]
+    pub sections: Sections,
     /// What kscope itself used and lost.
     #[serde(rename = "self")]
     pub own: OwnRow,
@@ -244,21 +246,6 @@ pub struct ProcessRow {
     pub time: Option<TimeSplit>,
 }
 
-/// A call in flight.
-#[derive(Clone, Debug, Serialize)]
-pub struct StuckRow {
-    /// Process id.
-    pub pid: u32,
-    /// Thread id.
-    pub tid: u32,
-    /// Name of the process.
-    pub comm: String,
-    /// Name of the call.
-    pub syscall: String,
-    /// How long ago it was entered.
-    pub age_ns: u64,
-}
-
 /// What kscope used and lost.
 #[derive(Clone, Debug, Serialize)]
 pub struct OwnRow {
@@ -329,7 +316,7 @@ impl Report {
             runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
             network: measured(q.network, || traffic.into()),
             processes: chosen.iter().filter(|p| p.is_active() || p.exited).map(|p| process_row(p, q)).collect(),
-            stuck: stuck_rows(snapshot, scope),
+            sections: Sections::of(snapshot, scope),
             own: own_row(snapshot),
         }
     }
@@ -410,22 +397,6 @@ fn process_row(process: &ProcessStats, quality: Qualities) -> ProcessRow {
         network: measured(quality.network, || process.traffic.into()),
         time: measured(quality.time, || process.time),
     }
-}
-
-fn stuck_rows(snapshot: &Snapshot, scope: &Scope) -> Vec<StuckRow> {
-    let row = |call: &crate::probes::syscalls::stats::InFlight| {
-        let id = ProcessId { pid: call.pid, birth: call.birth };
-        let at = snapshot.processes.binary_search_by_key(&id, |p| p.id).ok();
-        let comm = at.map(|at| snapshot.processes[at].ident.comm.clone()).unwrap_or_default();
-        (scope.holds(id) && call.pid != snapshot.own.pid).then(|| StuckRow {
-            pid: call.pid,
-            tid: call.tid,
-            comm,
-            syscall: name(call.nr).into_owned(),
-            age_ns: call.age_ns,
-        })
-    };
-    snapshot.inflight.iter().filter_map(row).collect()
 }
 
 fn own_row(snapshot: &Snapshot) -> OwnRow {

@@ -23,6 +23,7 @@ pub fn to_text(report: &Report) -> String {
     runqueue(&mut out, report);
     network(&mut out, report);
     processes(&mut out, report);
+    report.sections.write(&mut out);
     footer(&mut out, report);
     out
 }

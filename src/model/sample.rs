@@ -10,7 +10,7 @@ use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{MapUse, RunStats};
-use crate::probes::syscalls::stats::InFlight;
+use crate::probes::stuck::stats::InFlight;
 use crate::probes::time::stats::TimeSplit;
 
 /// One reading.

@@ -16,7 +16,8 @@ use crate::core::quality::Quality;
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
-use crate::probes::syscalls::stats::{CallStats, InFlight, merge_calls};
+use crate::probes::stuck::stats::InFlight;
+use crate::probes::syscalls::stats::{CallStats, merge_calls};
 use crate::probes::time::stats::TimeSplit;
 
 /// What happened in one interval.
@@ -59,7 +60,7 @@ pub struct Snapshot {
 }
 
 /// One process in one interval.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ProcessStats {
     /// Identity.
     pub id: ProcessId,

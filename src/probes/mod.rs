@@ -6,5 +6,6 @@
 pub mod network;
 pub mod own;
 pub mod runqueue;
+pub mod stuck;
 pub mod syscalls;
 pub mod time;

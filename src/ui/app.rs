@@ -4,6 +4,10 @@
 //!
 //! Invariant: rows are derived from the shown history, the look and the sort, and derived again when one of them changes.
 
+mod adjust;
+mod answers;
+mod moves;
+
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +21,11 @@ use super::frame;
 use super::help;
 use super::history::{History, Look};
 use super::keys::{self, Action};
+use super::lists::Lists;
 use super::overlay::{Asked, Overlay, Question};
-use super::processes::{ProcessList, Who};
-use super::rows::{self, CallRow, ProgramRow};
-use super::selection::{Ids, RowId};
+use super::page::Page;
+use super::place::Place;
+use super::selection::RowId;
 use super::tables::{TableId, Tables};
 use super::theme::Theme;
 use super::view::View;
@@ -29,10 +34,6 @@ use crate::core::interests::Interests;
 use crate::core::units;
 use crate::model::Snapshot;
 
-/// Intervals that `+` and `-` step through, ms.
-const INTERVALS_MS: [u64; 7] = [100, 200, 500, 1000, 2000, 5000, 10_000];
-/// Budgets that a key steps through, as shares of the machine's CPU time.
-const BUDGETS: [f64; 4] = [0.005, 0.01, 0.02, 0.05];
 /// How long a message stays, seconds.
 const MESSAGE_S: f64 = 6.0;
 
@@ -86,14 +87,12 @@ pub struct App {
     pub(super) view: View,
     pub(super) look: Look,
     pub(super) tables: Tables,
-    /// In Syscalls, the call whose callers are listed.
-    pub(super) callers_of: Option<u32>,
-    /// Rows of the table that has the keys, when it lists calls.
-    pub(super) calls: Vec<CallRow>,
-    /// Rows of the table that has the keys, when it lists processes.
-    pub(super) processes: ProcessList,
-    /// Rows of the table that has the keys, when it lists programs.
-    pub(super) programs: Vec<ProgramRow>,
+    /// Where one is in each view.
+    places: [Place; View::ALL.len()],
+    /// The page of a process, over the view.
+    pub(super) page: Option<Page>,
+    /// Rows of the table that has the keys.
+    pub(super) lists: Lists,
     pub(super) overlay: Option<Overlay>,
     pub(super) message: Option<Message>,
     pub(super) interval: Duration,
@@ -114,10 +113,9 @@ impl App {
             view: settings.view,
             look: Look { filter: settings.filter, hide_waiting: settings.hide_waiting },
             tables: Tables::default(),
-            callers_of: None,
-            calls: Vec::new(),
-            processes: ProcessList::default(),
-            programs: Vec::new(),
+            places: [Place::First; View::ALL.len()],
+            page: None,
+            lists: Lists::default(),
             overlay: None,
             message: None,
             interval: settings.interval,
@@ -147,21 +145,30 @@ impl App {
         self.frozen.as_ref().map(|frozen| (end(&self.live) - end(frozen)).max(0.0))
     }
 
+    /// The view whose keys count: that of a page, if one is open.
+    pub(super) const fn context(&self) -> View {
+        if self.page.is_some() { View::Page } else { self.view }
+    }
+
+    /// Where one is in the present view.
+    pub(super) fn place(&self) -> Place {
+        if self.page.is_some() { Place::First } else { self.places[self.view.index()] }
+    }
+
     /// The table that has the keys.
     pub(super) fn table(&self) -> TableId {
-        match (self.view, self.callers_of) {
-            (View::Overview, _) => TableId::Who,
-            (View::Syscalls, None) => TableId::Calls,
-            (View::Syscalls, Some(_)) => TableId::Callers,
-            (View::Scheduler, _) => TableId::Delayed,
-            (View::Network, _) => TableId::Talking,
-            (View::Own, _) => TableId::Programs,
-        }
+        self.place().table(self.context())
+    }
+
+    /// The selected row of that table.
+    pub(super) fn selected(&self) -> Option<RowId> {
+        self.lists.at(self.table(), self.tables.of(self.table()).cursor.index())
     }
 
     /// What is looked at, of what is measured only then.
     pub fn interests(&self) -> Interests {
-        Interests::default()
+        let page = self.page.as_ref().map(|page| page.id.pid);
+        Interests { stuck: self.view == View::Stuck || page.is_some(), page, ..Interests::default() }
     }
 
     /// Takes the next interval.
@@ -192,7 +199,7 @@ impl App {
             return None;
         }
         self.message = None;
-        let action = keys::action(self.view, event);
+        let action = keys::action(self.context(), event);
         // In a prompt a letter is a letter; only Ctrl-C and Ctrl-Z reach through.
         let through =
             event.modifiers.contains(KeyModifiers::CONTROL) && matches!(action, Some(Action::Quit | Action::Suspend));
@@ -233,9 +240,9 @@ impl App {
             Action::PreviousView => self.show(self.view.stepped(View::ALL.len() - 1)),
             Action::Move(motion) => {
                 let table = self.table();
-                let rows = ids(table, &self.calls, &self.processes, &self.programs);
-                self.tables.of_mut(table).cursor.go(motion, rows);
+                self.tables.of_mut(table).cursor.go(motion, self.lists.ids(table));
             }
+            Action::Go(place) => self.go(if self.place() == place { Place::First } else { place }),
             Action::Enter => self.enter(),
             Action::Back => self.back(),
             Action::FilterPids => self.ask(Question::Pids, &self.look.filter.pids_text()),
@@ -262,145 +269,18 @@ impl App {
         None
     }
 
-    fn show(&mut self, view: View) {
-        self.overlay = None;
-        self.view = view;
-        self.refresh();
-    }
-
-    fn enter(&mut self) {
-        let rows = ids(self.table(), &self.calls, &self.processes, &self.programs);
-        match rows.at(self.tables.of(self.table()).cursor.index()) {
-            Some(RowId::Call(nr)) => {
-                self.callers_of = Some(nr);
-                self.tables.of_mut(TableId::Callers).restart();
-                self.refresh();
-            }
-            Some(RowId::Process(id)) => {
-                let filter = self.look.filter.clone().with_pids(vec![id.pid]);
-                self.look_at(Look { filter, ..self.look.clone() });
-            }
-            // No key asks for it where programs are listed.
-            Some(RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
-        }
-    }
-
-    /// Undoes the last narrowing.
-    fn back(&mut self) {
-        let table = self.table();
-        if self.overlay.take().is_some() {
-            return;
-        }
-        if !self.tables.of(table).text.is_empty() {
-            self.tables.of_mut(table).text.clear();
-        } else if self.view == View::Syscalls && self.callers_of.is_some() {
-            self.callers_of = None;
-        } else if !self.look.filter.is_empty() {
-            self.look_at(Look { filter: Filter::default(), ..self.look.clone() });
-        } else {
-            self.say("nothing to undo; q quits".into(), false);
-        }
-        self.refresh();
-    }
-
-    fn ask(&mut self, question: Question, text: &str) {
-        self.overlay = Some(Overlay::ask(question, text));
-    }
-
-    fn answer(&mut self, question: Question, asked: Asked) {
-        match (question, asked) {
-            (_, Asked::Nothing) | (Question::Pids, Asked::Typed(_)) => {}
-            (Question::Pids, Asked::Cancelled) => self.overlay = None,
-            (Question::Pids, Asked::Done(text)) => match Filter::parse_pids(&text) {
-                Ok(pids) => {
-                    self.overlay = None;
-                    let filter = self.look.filter.clone().with_pids(pids);
-                    self.look_at(Look { filter, ..self.look.clone() });
-                }
-                Err(sentence) => {
-                    if let Some(Overlay::Prompt(_, prompt)) = &mut self.overlay {
-                        prompt.error = Some(sentence);
-                    }
-                }
-            },
-            (Question::Rows, Asked::Typed(text)) => self.set_text(text),
-            (Question::Rows, Asked::Cancelled) => {
-                self.overlay = None;
-                self.set_text(String::new());
-            }
-            (Question::Rows, Asked::Done(text)) => {
-                self.overlay = None;
-                self.set_text(text);
-            }
-        }
-    }
-
-    fn set_text(&mut self, text: String) {
-        self.tables.of_mut(self.table()).text = text;
-        self.refresh();
-    }
-
     fn next_sort(&mut self) {
         let id = self.table();
         let table = self.tables.of_mut(id);
-        table.sort = columns::next_sort(id, table.sort);
-        table.falling = columns::falls(id, table.sort);
+        let (columns, _) = columns::of(id);
+        table.sort = columns.next_sort(table.sort);
+        table.falling = columns.falls(table.sort);
         self.refresh();
     }
 
     fn pause(&mut self) {
         self.frozen = if self.frozen.is_some() { None } else { Some(self.live.clone()) };
         self.refresh();
-    }
-
-    fn step_interval(&mut self, up: bool) -> Option<Effect> {
-        let now = self.interval;
-        let mut steps = INTERVALS_MS.map(Duration::from_millis).into_iter();
-        let next = if up { steps.find(|s| *s > now) } else { steps.rfind(|s| *s < now) };
-        if let Some(interval) = next {
-            self.interval = interval;
-            return Some(Effect::SetInterval(interval));
-        }
-        self.say(format!("the interval is already the {}", if up { "longest" } else { "shortest" }), false);
-        None
-    }
-
-    /// The next of the usual budgets, and none after the last.
-    fn next_budget(&mut self) -> Effect {
-        let now = self.budget;
-        self.budget = BUDGETS.into_iter().find(|budget| now.is_none_or(|now| *budget > now));
-        self.say(
-            match self.budget {
-                Some(budget) => format!("budget: at most {} of the machine's CPU time", units::fine_percent(budget)),
-                None => "no budget: everything is measured".into(),
-            },
-            false,
-        );
-        Effect::SetBudget(self.budget)
-    }
-
-    fn next_theme(&mut self) {
-        if self.no_color {
-            return self.say("NO_COLOR is set: the theme stays monochrome".into(), false);
-        }
-        let dir = self.user_theme_dir.as_deref();
-        let names = Theme::names(dir);
-        let at = names.iter().position(|name| *name == self.theme.name).map_or(0, |at| at + 1);
-        let Some(name) = names.get(at % names.len().max(1)) else { return };
-        match Theme::load(name, dir) {
-            Ok((theme, warnings)) => {
-                self.theme = if self.indexed_colors { theme.indexed() } else { theme };
-                match warnings.first() {
-                    Some(warning) => self.say(format!("theme {name}: {warning}"), true),
-                    None => self.say(format!("theme {name}"), false),
-                }
-            }
-            // Its name must change all the same, or the next key would come back to it for ever.
-            Err(error) => {
-                self.theme.name.clone_from(name);
-                self.say(error.to_string(), true);
-            }
-        }
     }
 
     fn say(&mut self, text: String, bad: bool) {
@@ -434,47 +314,10 @@ impl App {
 
     /// Derives the rows of the table that has the keys, and finds the selected one again.
     fn refresh(&mut self) {
-        let id = self.table();
+        let (id, place) = (self.table(), self.place());
         let (history, table) = (self.frozen.as_ref().unwrap_or(&self.live), self.tables.of(id));
-        self.calls.clear();
-        self.programs.clear();
-        self.processes.clear();
-        let who = match id {
-            TableId::Calls => {
-                self.calls = rows::calls(history, &self.look, &table.text);
-                columns::sort(&mut self.calls, columns::CALLS, table.sort, table.falling);
-                None
-            }
-            TableId::Programs => {
-                self.programs = rows::programs(history, &table.text);
-                columns::sort(&mut self.programs, columns::PROGRAMS, table.sort, table.falling);
-                None
-            }
-            TableId::Who => Some(Who::Everybody),
-            TableId::Callers => Some(Who::Callers(self.callers_of.unwrap_or_default())),
-            TableId::Delayed => Some(Who::Delayed),
-            TableId::Talking => Some(Who::Talking),
-        };
-        if let Some(who) = who {
-            self.processes.list(history, &self.look, &table.text, who);
-            self.processes.sort(columns::of_processes(id), table.sort, table.falling);
-        }
-        let rows = ids(id, &self.calls, &self.processes, &self.programs);
-        self.tables.of_mut(id).cursor.settle(rows);
-    }
-}
-
-/// The rows of a table, by what it lists.
-fn ids<'a>(
-    id: TableId,
-    calls: &'a Vec<CallRow>,
-    processes: &'a ProcessList,
-    programs: &'a Vec<ProgramRow>,
-) -> &'a dyn Ids {
-    match id {
-        TableId::Calls => calls,
-        TableId::Programs => programs,
-        TableId::Who | TableId::Callers | TableId::Delayed | TableId::Talking => processes,
+        self.lists.fill(id, place, table, (history, &self.look));
+        self.tables.of_mut(id).cursor.settle(self.lists.ids(id));
     }
 }
 

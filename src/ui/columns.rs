@@ -5,6 +5,7 @@
 //! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
 
 mod programs;
+mod stuck;
 
 use std::cmp::Ordering;
 
@@ -12,6 +13,7 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 pub use self::programs::PROGRAMS;
+pub use self::stuck::STUCK;
 use super::charts::bar;
 use super::ctx::Ctx;
 use super::history::Tick;
@@ -272,50 +274,48 @@ pub const TALKING: &[Column<ProcessRow>] = &[
 /// The columns of a table of processes.
 pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
     match id {
-        TableId::Who | TableId::Calls | TableId::Programs => WHO,
         TableId::Callers => CALLERS,
         TableId::Delayed => DELAYED,
         TableId::Talking => TALKING,
+        _ => WHO,
     }
 }
 
-/// The column a table is first sorted by.
-pub fn first_sort(id: TableId) -> usize {
-    fn titled<R>(columns: &[Column<R>], title: &str) -> usize {
-        columns.iter().position(|c| c.title == title).unwrap_or(0)
-    }
+/// The columns of each table, for what can be asked of columns of any rows, and the title of the one it is first sorted by.
+pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
     match id {
-        TableId::Who => titled(WHO, ON_CPU.title),
-        TableId::Calls => titled(CALLS, "time"),
-        TableId::Callers => titled(CALLERS, "time"),
-        TableId::Delayed => titled(DELAYED, "waited"),
-        TableId::Talking => titled(TALKING, "both/s"),
-        TableId::Programs => titled(PROGRAMS, "of a CPU"),
+        TableId::Who | TableId::Everything => (&WHO, ON_CPU.title),
+        TableId::Calls => (&CALLS, "time"),
+        TableId::Callers => (&CALLERS, "time"),
+        TableId::Delayed => (&DELAYED, "waited"),
+        TableId::Talking => (&TALKING, "both/s"),
+        TableId::Stuck => (&STUCK, "age"),
+        TableId::Programs => (&PROGRAMS, "of a CPU"),
     }
 }
 
-/// The next column that sorts, after `sort`.
-pub fn next_sort(id: TableId, sort: usize) -> usize {
-    fn next<R>(columns: &[Column<R>], sort: usize) -> usize {
-        let after = (sort + 1..columns.len()).chain(0..columns.len());
-        after.into_iter().find(|&at| columns[at].key.is_some()).unwrap_or(0)
-    }
-    match id {
-        TableId::Calls => next(CALLS, sort),
-        TableId::Programs => next(PROGRAMS, sort),
-        _ => next(of_processes(id), sort),
-    }
+/// What can be asked of the columns of a table without knowing its rows.
+pub trait Columns: Sync {
+    /// The place of the column with this title.
+    fn titled(&self, title: &str) -> usize;
+    /// The next column that sorts, after `sort`.
+    fn next_sort(&self, sort: usize) -> usize;
+    /// Whether a column is first sorted with the largest on top: numbers are, texts and pids are not.
+    fn falls(&self, sort: usize) -> bool;
 }
 
-/// Whether a column is first sorted with the largest on top: numbers are, texts and pids are not.
-pub fn falls(id: TableId, sort: usize) -> bool {
-    fn falls<R>(columns: &[Column<R>], sort: usize) -> bool {
-        columns.get(sort).is_some_and(|c| c.right && c.title != PID.title)
+impl<R> Columns for &'static [Column<R>] {
+    fn titled(&self, title: &str) -> usize {
+        self.iter().position(|c| c.title == title).unwrap_or(0)
     }
-    match id {
-        TableId::Calls => falls(CALLS, sort),
-        TableId::Programs => falls(PROGRAMS, sort),
-        _ => falls(of_processes(id), sort),
+
+    fn next_sort(&self, sort: usize) -> usize {
+        let after = (sort + 1..self.len()).chain(0..self.len());
+        after.into_iter().find(|&at| self[at].key.is_some()).unwrap_or(0)
+    }
+
+    fn falls(&self, sort: usize) -> bool {
+        self.get(sort).is_some_and(|c| c.right && c.title != PID.title)
     }
 }
 
@@ -510,11 +510,12 @@ mod tests {
     #[test]
     fn every_table_can_be_sorted_by_its_first_column_and_round_again() {
         for id in TableId::ALL {
-            let first = first_sort(id);
-            assert!(first > 0 && falls(id, first), "{id:?}");
+            let (columns, title) = of(id);
+            let first = columns.titled(title);
+            assert!(columns.falls(first), "{id:?} is sorted by {title} first, the largest on top");
             let mut at = first;
             let steps = (1..=20).find(|_| {
-                at = next_sort(id, at);
+                at = columns.next_sort(at);
                 at == first
             });
             assert!(steps.is_some_and(|n| n > 5), "{id:?}");

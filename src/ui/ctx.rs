@@ -5,9 +5,9 @@
 use ratatui::style::Style;
 
 use super::history::{History, Look, Tick};
-use super::processes::ProcessList;
-use super::rows::{CallRow, ProgramRow};
-use super::selection::{Ids as _, RowId};
+use super::lists::Lists;
+use super::place::Place;
+use super::selection::RowId;
 use super::tables::TableState;
 use super::theme::Theme;
 use crate::core::quality::Quality;
@@ -65,14 +65,12 @@ pub struct Ctx<'a> {
     pub look: &'a Look,
     /// The table that has the keys.
     pub table: &'a TableState,
-    /// Its rows, when it lists calls.
-    pub calls: &'a [CallRow],
-    /// Its rows, when it lists processes.
-    pub processes: &'a ProcessList,
-    /// Its rows, when it lists programs.
-    pub programs: &'a [ProgramRow],
-    /// In Syscalls, the call whose callers are listed.
-    pub callers_of: Option<u32>,
+    /// Its rows.
+    pub lists: &'a Lists,
+    /// Where in the view one is.
+    pub place: Place,
+    /// The selected row.
+    pub selected: Option<RowId>,
     /// Sentences on pids of the filter that are not there.
     pub absent: Vec<String>,
     /// There is room for command lines.
@@ -146,13 +144,6 @@ impl<'a> Ctx<'a> {
         } else {
             format!("{what} (filter: {}; Esc clears it)", self.look.filter)
         }
-    }
-
-    /// The selected row.
-    pub fn selected(&self) -> Option<RowId> {
-        let at = self.table.cursor.index();
-        let call = self.calls.get(at).map(|r| RowId::Call(r.nr));
-        call.or_else(|| self.processes.at(at)).or_else(|| self.programs.get(at).map(|r| RowId::Program(r.at)))
     }
 
     /// The style of kscope's own cost, by the threshold that the help states.

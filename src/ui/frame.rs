@@ -24,10 +24,10 @@ use super::view::View;
 use super::widgets::pane::note;
 use super::widgets::prompt::PromptLine;
 use super::widgets::text::{put, width};
-use super::{help, overview};
+use super::{help, overview, page};
 use crate::core::units;
 use crate::model::Snapshot;
-use crate::probes::{network, own, runqueue, syscalls};
+use crate::probes::{network, own, runqueue, stuck, syscalls};
 
 /// The smallest screen that shows anything.
 const SMALLEST: (u16, u16) = (20, 5);
@@ -74,20 +74,25 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         tick,
         look: &app.look,
         table: app.tables.of(app.table()),
-        calls: &app.calls,
-        processes: &app.processes,
-        programs: &app.programs,
-        callers_of: app.callers_of,
+        lists: &app.lists,
+        place: app.place(),
+        selected: app.selected(),
         absent: app.absent(),
         wide: Ctx::is_wide(area.width),
         qualities: ctx::worth(&tick.snapshot),
     };
+    if let Some(page) = &app.page {
+        return page::draw(page, app.view.title(), &ctx, area, buf);
+    }
     match app.view {
         View::Overview => overview::draw(&ctx, area, buf),
         View::Syscalls => syscalls::view::draw(&ctx, area, buf),
         View::Scheduler => runqueue::view::draw(&ctx, area, buf),
         View::Network => network::view::draw(&ctx, area, buf),
-        View::Own => own::view::draw(&ctx, area, buf),
+        View::Stuck => stuck::view::draw(&ctx, area, buf),
+        View::Disk => note(buf, area, "Block I/O is not measured yet.", &app.theme),
+        View::Processes => overview::all(&ctx, area, buf),
+        View::Own | View::Page => own::view::draw(&ctx, area, buf),
     }
 }
 
@@ -259,9 +264,9 @@ fn footer(app: &App, area: Rect, buf: &mut Buffer) {
         put(buf, area.x + 1, area.y, &message.text, room(area.x + 2), style);
         return;
     }
-    let words: Vec<(&str, &str)> = keys::of(app.view)
+    let words: Vec<(&str, &str)> = keys::of(app.context())
         .filter_map(|key| {
-            let in_callers = app.callers_of.is_some() && key.action == Action::Enter;
+            let in_callers = app.place().callers_of().is_some() && key.action == Action::Enter;
             key.footer.map(|word| (key.label, if in_callers { "process" } else { word }))
         })
         .collect();

@@ -46,7 +46,8 @@ pub fn draw(app: &App, scroll: &Cell<u16>, area: Rect, buf: &mut Buffer) {
     let more = size(lines.len(), u16::MAX).saturating_sub(h.saturating_sub(2));
     scroll.set(scroll.get().min(more));
     let hint = if more > 0 { " ↑↓ scroll · Esc closes " } else { " Esc closes " };
-    let block = pane("Help", app.view.title(), true, theme).title_bottom(Line::styled(hint, theme.dim).right_aligned());
+    let block =
+        pane("Help", app.context().title(), true, theme).title_bottom(Line::styled(hint, theme.dim).right_aligned());
     let inner = block.inner(place);
     block.render(place, buf);
     let inner = Rect { x: inner.x + 1, width: inner.width.saturating_sub(1), ..inner };
@@ -55,7 +56,7 @@ pub fn draw(app: &App, scroll: &Cell<u16>, area: Rect, buf: &mut Buffer) {
 
 fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'a>> = Vec::new();
-    for key in keys::of(app.view) {
+    for key in keys::of(app.context()) {
         let mut label = key.label;
         for help in wrap(key.help, room.saturating_sub(LABEL)) {
             let pad = " ".repeat(usize::from(LABEL.saturating_sub(width(label))));

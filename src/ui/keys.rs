@@ -6,6 +6,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::place::Place;
 use super::view::View;
 
 /// Everything a key can ask for.
@@ -17,6 +18,8 @@ pub enum Action {
     NextView,
     /// Show the view before.
     PreviousView,
+    /// Go to a place of the view, or back from there.
+    Go(Place),
     /// Move the selection.
     Move(Motion),
     /// Go into the selected row.
@@ -84,9 +87,17 @@ pub struct Key {
     pub footer: Option<&'static str>,
 }
 
-const ALL: &[View] = &View::ALL;
-const TABLES: &[View] = &[View::Overview, View::Scheduler, View::Network];
-const CALLS: &[View] = &[View::Overview, View::Syscalls];
+const ALL: &[View] = &{
+    let mut all = [View::Page; View::ALL.len() + 1];
+    let mut at = 0;
+    while at < View::ALL.len() {
+        all[at] = View::ALL[at];
+        at += 1;
+    }
+    all
+};
+const TABLES: &[View] = &[View::Overview, View::Scheduler, View::Network, View::Stuck, View::Processes];
+const CALLS: &[View] = &[View::Overview, View::Syscalls, View::Stuck, View::Page];
 
 const fn key(code: KeyCode) -> (KeyCode, KeyModifiers) {
     (code, KeyModifiers::NONE)
@@ -107,7 +118,7 @@ pub const KEYS: &[Key] = &[
         label: "Enter",
         views: &[View::Syscalls],
         action: Action::Enter,
-        help: "show the processes that make the selected call; then filter by the selected process",
+        help: "show the processes that make the selected call; then the page of the selected process",
         footer: Some("callers"),
     },
     Key {
@@ -115,7 +126,7 @@ pub const KEYS: &[Key] = &[
         label: "Enter",
         views: TABLES,
         action: Action::Enter,
-        help: "filter by the selected process",
+        help: "the page of the selected process",
         footer: Some("process"),
     },
     Key {
@@ -123,7 +134,7 @@ pub const KEYS: &[Key] = &[
         label: "Esc",
         views: ALL,
         action: Action::Back,
-        help: "undo the last narrowing: help, callers, row text, then the filter",
+        help: "one step back: help, row text, page, callers, then the filter",
         footer: None,
     },
     Key {
@@ -255,6 +266,30 @@ pub const KEYS: &[Key] = &[
         footer: None,
     },
     Key {
+        chords: &[char('5')],
+        label: "5",
+        views: ALL,
+        action: Action::Show(View::Stuck),
+        help: "Stuck: system calls that have not returned, by age, and what they wait for",
+        footer: None,
+    },
+    Key {
+        chords: &[char('6')],
+        label: "6",
+        views: ALL,
+        action: Action::Show(View::Disk),
+        help: "Disk: latency of block I/O by device, and who causes it",
+        footer: None,
+    },
+    Key {
+        chords: &[char('7')],
+        label: "7",
+        views: ALL,
+        action: Action::Show(View::Processes),
+        help: "Processes: everything of all processes in one table",
+        footer: None,
+    },
+    Key {
         chords: &[char('9')],
         label: "9",
         views: ALL,
@@ -364,7 +399,7 @@ pub fn name_of(event: KeyEvent) -> String {
 pub fn markdown() -> String {
     let mut table = String::from("| Key | Does |\n|---|---|\n");
     for key in KEYS {
-        let views = if key.views.len() == View::ALL.len() {
+        let views = if key.views.len() == ALL.len() {
             String::new()
         } else {
             format!(" ({})", key.views.iter().map(|v| v.title()).collect::<Vec<_>>().join(", "))

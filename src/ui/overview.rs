@@ -36,7 +36,14 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     }
     let value = if three { String::new() } else { totals(ctx) };
     let block = pane("Who", &value, true, ctx.theme).title_bottom(legend(ctx));
-    listing::draw(ctx, who, buf, block, (WHO, Some(ctx.processes), &ctx.nobody("No process was seen.")));
+    listing::draw(ctx, who, buf, block, (WHO, Some(&ctx.lists.processes), &ctx.nobody("No process was seen.")));
+}
+
+/// Draws the table of all processes alone.
+pub fn all(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
+    let value = totals(ctx);
+    let block = pane("Processes", &value, true, ctx.theme).title_bottom(legend(ctx));
+    listing::draw(ctx, area, buf, block, (WHO, Some(&ctx.lists.processes), &ctx.nobody("No process was seen.")));
 }
 
 fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {

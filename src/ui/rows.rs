@@ -11,6 +11,7 @@ use super::history::{History, Look};
 use super::selection::RowId;
 use crate::core::latency::LatencyStats;
 use crate::model::ProbeState;
+use crate::probes::stuck::stats::{Detail, Fold, InFlight, folded};
 use crate::probes::syscalls::names::{name, waits};
 
 /// How many intervals back something counts as present.
@@ -95,6 +96,42 @@ pub struct ProgramRow {
     pub misses: Option<u64>,
 }
 
+/// A call that has not returned, or all that wait by design in one process.
+#[derive(Clone, Debug)]
+pub struct StuckRow {
+    /// The oldest call.
+    pub call: InFlight,
+    /// How many threads.
+    pub threads: usize,
+    /// Name of the process.
+    pub comm: String,
+    /// The call, or the calls with how many threads are in each.
+    pub calls: String,
+    /// They wait by design.
+    pub idle: bool,
+    /// It stands for all that wait by design in its process.
+    pub folded: bool,
+}
+
+impl StuckRow {
+    /// The thread, or how many there are.
+    pub fn thread(&self) -> String {
+        if self.threads > 1 { format!("×{}", self.threads) } else { self.call.tid.to_string() }
+    }
+
+    /// Does any text of it contain `text`, which is in small letters?
+    fn contains(&self, text: &str) -> bool {
+        let has = |t: &str| t.to_lowercase().contains(text);
+        let detail = || self.detail().is_some_and(|d| has(&d.on) || has(&d.wchan));
+        text.is_empty() || has(&self.comm) || has(&self.calls) || detail() || self.call.tid.to_string().contains(text)
+    }
+
+    /// What the oldest waits for, where that was asked.
+    pub fn detail(&self) -> Option<&Detail> {
+        self.call.detail.as_deref()
+    }
+}
+
 /// Something a table can list.
 pub trait Row {
     /// Its identity.
@@ -110,6 +147,17 @@ impl Row for CallRow {
 
     fn group(&self) -> u8 {
         u8::from(self.waits)
+    }
+}
+
+impl Row for StuckRow {
+    fn id(&self) -> RowId {
+        // A row of a process's idle threads is the process, whichever of them is the oldest.
+        RowId::Thread(self.call.process, if self.folded { 0 } else { self.call.tid })
+    }
+
+    fn group(&self) -> u8 {
+        u8::from(self.idle)
     }
 }
 
@@ -161,6 +209,28 @@ pub fn calls(history: &History, look: &Look, text: &str) -> Vec<CallRow> {
             CallRow { nr, name: name(nr), waits, latency, share: share(latency.total_ns, totals[usize::from(waits)]) }
         })
         .collect()
+}
+
+/// The calls that have not returned, of processes that pass; those that wait by design folded unless they are asked for.
+pub fn stuck(history: &History, look: &Look, text: &str) -> Vec<StuckRow> {
+    let Some(tick) = history.latest() else { return Vec::new() };
+    let snapshot = &tick.snapshot;
+    let process = |id| snapshot.processes.binary_search_by_key(&id, |p| p.id).ok().map(|at| &snapshot.processes[at]);
+    let passes = |call: &&InFlight| {
+        call.process.pid != snapshot.own.pid && process(call.process).is_some_and(|process| look.passes(process))
+    };
+    let folds = |nr| look.hide_waiting && waits(nr);
+    let text = text.to_lowercase();
+    let row = |fold: Fold<'_>| {
+        let comm = process(fold.oldest.process).map(|p| p.ident.comm.clone()).unwrap_or_default();
+        let of = |&(nr, n): &(u32, usize)| if n > 1 { format!("{} ×{n}", name(nr)) } else { name(nr).into_owned() };
+        let calls = fold.calls.iter().map(of).collect::<Vec<_>>().join(", ");
+        let nr = fold.oldest.nr;
+        let call = fold.oldest.clone();
+        StuckRow { call, threads: fold.threads, comm, calls, idle: waits(nr), folded: folds(nr) }
+    };
+    let rows = folded(snapshot.inflight.iter().filter(passes), folds).into_iter().map(row);
+    rows.filter(|row| row.contains(&text)).collect()
 }
 
 /// kscope's programs whose name contains `text`. No filter applies to them.

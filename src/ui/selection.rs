@@ -19,6 +19,8 @@ pub enum RowId {
     Process(ProcessId),
     /// A program of kscope, by its place in the list of probes.
     Program(usize),
+    /// A thread, by its process and its id.
+    Thread(ProcessId, u32),
 }
 
 /// The identities of rows in their order.

@@ -18,13 +18,26 @@ pub enum TableId {
     Delayed,
     /// Network: processes that moved bytes.
     Talking,
+    /// Stuck: calls that have not returned.
+    Stuck,
+    /// Processes: everything of all processes.
+    Everything,
     /// Self: kscope's programs.
     Programs,
 }
 
 impl TableId {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Who, Self::Calls, Self::Callers, Self::Delayed, Self::Talking, Self::Programs];
+    pub const ALL: [Self; 8] = [
+        Self::Who,
+        Self::Calls,
+        Self::Callers,
+        Self::Delayed,
+        Self::Talking,
+        Self::Stuck,
+        Self::Everything,
+        Self::Programs,
+    ];
 }
 
 /// One table.
@@ -54,8 +67,9 @@ pub struct Tables([TableState; TableId::ALL.len()]);
 impl Default for Tables {
     fn default() -> Self {
         Self(TableId::ALL.map(|id| {
-            let sort = columns::first_sort(id);
-            TableState { sort, falling: columns::falls(id, sort), ..TableState::default() }
+            let (columns, first) = columns::of(id);
+            let sort = columns.titled(first);
+            TableState { sort, falling: columns.falls(sort), ..TableState::default() }
         }))
     }
 }

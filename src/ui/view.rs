@@ -12,13 +12,30 @@ pub enum View {
     Scheduler,
     /// Bytes by process, against the interfaces.
     Network,
+    /// Calls that were entered and have not returned, by age.
+    Stuck,
+    /// Requests of block devices.
+    Disk,
+    /// Everything about every process in one table.
+    Processes,
     /// What kscope itself costs.
     Own,
+    /// The page of one process. It has no tab: it lies over the view it was opened from.
+    Page,
 }
 
 impl View {
-    /// All views, in the order of their keys.
-    pub const ALL: [Self; 5] = [Self::Overview, Self::Syscalls, Self::Scheduler, Self::Network, Self::Own];
+    /// All views that have a tab, in the order of their keys.
+    pub const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Syscalls,
+        Self::Scheduler,
+        Self::Network,
+        Self::Stuck,
+        Self::Disk,
+        Self::Processes,
+        Self::Own,
+    ];
 
     /// The key that shows it. That of kscope itself is the last one, whatever comes before.
     pub const fn digit(self) -> char {
@@ -27,7 +44,11 @@ impl View {
             Self::Syscalls => '2',
             Self::Scheduler => '3',
             Self::Network => '4',
+            Self::Stuck => '5',
+            Self::Disk => '6',
+            Self::Processes => '7',
             Self::Own => '9',
+            Self::Page => ' ',
         }
     }
 
@@ -38,7 +59,11 @@ impl View {
             Self::Syscalls => "Syscalls",
             Self::Scheduler => "Scheduler",
             Self::Network => "Network",
+            Self::Stuck => "Stuck",
+            Self::Disk => "Disk",
+            Self::Processes => "Processes",
             Self::Own => "Self",
+            Self::Page => "Process page",
         }
     }
 
@@ -49,7 +74,11 @@ impl View {
             Self::Syscalls => "syscalls",
             Self::Scheduler => "scheduler",
             Self::Network => "network",
+            Self::Stuck => "stuck",
+            Self::Disk => "disk",
+            Self::Processes => "processes",
             Self::Own => "self",
+            Self::Page => "page",
         }
     }
 

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use kscope::core::histogram::{BUCKETS, bounds, midpoint};
 use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
+use kscope::core::quality::Quality;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
 use kscope::probes::network::stats::{Interface, Traffic};
 use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
 use kscope::probes::runqueue::stats::CpuStats;
+use kscope::probes::stuck::stats::{Detail, InFlight, State};
 use kscope::probes::syscalls::stats::{CallStats, merge_calls};
 use kscope::probes::time::stats::TimeSplit;
 use syscalls::Sysno;
@@ -177,6 +179,36 @@ fn noise(seed: u32) -> f64 {
     f64::from(x & 0xffff) / 65_536.0
 }
 
+/// What is inside a call: pools that wait by design, and a write to a disk that does not answer.
+fn inflight(busy: bool) -> Vec<InFlight> {
+    let call = |pid: u32, tid: u32, call: Sysno, age_ns: u64, (on, wchan): (&str, &str)| InFlight {
+        process: ProcessId { pid, birth: pid * 7 },
+        tid,
+        nr: call.id() as u32,
+        age_ns,
+        age_quality: Quality::Exact,
+        state: if wchan == "folio_wait_bit" { State::Uninterruptible } else { State::Sleeping },
+        detail: Some(Arc::new(Detail { comm: String::new(), on: on.into(), wchan: wchan.into() })),
+    };
+    let mut calls = vec![
+        call(
+            2213,
+            2213,
+            Sysno::flock,
+            312_000_000_000,
+            ("fd 5 /var/lib/redis/lock, held by 1402 postgres", "flock_lock_inode_wait"),
+        ),
+        call(8812, 8813, Sysno::epoll_wait, 40_000_000_000, ("epoll fd 8, no timeout", "do_epoll_wait")),
+        call(8812, 8812, Sysno::epoll_wait, 1_200_000_000, ("epoll fd 7, no timeout", "do_epoll_wait")),
+        call(8812, 8814, Sysno::futex, 900_000_000, ("address 0x7f2a10", "futex_do_wait")),
+    ];
+    if busy {
+        let disk = ("fd 31 /var/lib/postgresql/base/16384/2619", "folio_wait_bit");
+        calls.insert(1, call(1402, 1402, Sysno::pwrite64, 3_400_000_000, disk));
+    }
+    calls
+}
+
 /// The interval number `tick` of one second, from 0; from the 40th on the machine is busy encoding.
 pub fn snapshot(tick: u32) -> Snapshot {
     let busy = tick >= 40;
@@ -205,7 +237,6 @@ pub fn snapshot(tick: u32) -> Snapshot {
             let wall = u64::from(p.threads) * 1_000_000_000;
             ProcessStats {
                 id: ProcessId { pid: p.pid, birth: p.pid * 7 },
-                parent: None,
                 ident: Arc::new(Ident {
                     comm: p.comm.into(),
                     cmdline: p.cmdline.into(),
@@ -215,7 +246,6 @@ pub fn snapshot(tick: u32) -> Snapshot {
                     kthread: false,
                 }),
                 threads: p.threads,
-                exited: false,
                 calls: own,
                 runqueue: bell(p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
                 traffic: Traffic {
@@ -233,6 +263,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                 },
                 voluntary: 100,
                 preempted: if busy { 40 } else { 2 },
+                ..ProcessStats::default()
             }
         })
         .collect();
@@ -251,7 +282,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
         calls,
         cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy && (3..6).contains(&cpu))).collect(),
         processes,
-        inflight: Vec::new(),
+        inflight: inflight(busy),
         interfaces: vec![
             Interface { name: "eth0".into(), tx_bytes: sum.tx_bytes * 21 / 20, rx_bytes: sum.rx_bytes * 21 / 20 },
             Interface { name: "lo".into(), tx_bytes: 120_000, rx_bytes: 120_000 },

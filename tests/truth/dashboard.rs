@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     ("dashboard::question_mark_opens_the_help_and_escape_closes_it", help),
 ];
 
-const TITLES: [&str; 5] = ["Overview", "Syscalls", "Scheduler", "Network", "Self"];
+const TITLES: [&str; 8] = ["Overview", "Syscalls", "Scheduler", "Network", "Stuck", "Disk", "Processes", "Self"];
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kscope");
 
 /// A process of this name that goes on calling until it is dropped.
@@ -80,7 +80,7 @@ pub fn tabs_line(screen: &str) -> Option<usize> {
     screen.lines().position(|line| TITLES.iter().all(|title| line.contains(title)))
 }
 
-/// The title that looks unlike the other three.
+/// The title that looks unlike the others.
 fn active_view(terminal: &Terminal) -> Option<&'static str> {
     let cells = terminal.cells();
     let texts: Vec<String> = cells.iter().map(|row| row.iter().map(|(c, _)| c).collect()).collect();
@@ -124,11 +124,11 @@ fn shows_workload() {
 fn views() {
     let terminal = large_dashboard();
     wait_for_view(&terminal, "Overview");
-    for (key, title) in [("2", "Syscalls"), ("4", "Network"), ("3", "Scheduler"), ("9", "Self"), ("1", "Overview")] {
+    for (key, title) in [("2", "Syscalls"), ("4", "Network"), ("3", "Scheduler"), ("6", "Disk"), ("1", "Overview")] {
         terminal.press(&[key]);
         wait_for_view(&terminal, title);
     }
-    for title in ["Syscalls", "Scheduler", "Network", "Self", "Overview"] {
+    for title in TITLES[1..].iter().chain(&TITLES[..1]) {
         terminal.press(&["Tab"]);
         wait_for_view(&terminal, title);
     }

@@ -37,7 +37,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         interfaces(ctx, wire, buf);
     }
     let trouble = ctx.trouble(Group::Network);
-    let rows = trouble.is_none().then_some(ctx.processes);
+    let rows = trouble.is_none().then_some(&ctx.lists.processes);
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No process moved bytes through an IPv4 or IPv6 socket."));
     let block = pane("Processes", "payload bytes of their sockets", true, ctx.theme);
     listing::draw(ctx, table, buf, block, (TALKING, rows, &empty));

@@ -214,7 +214,7 @@ fn programs(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     if width(&how) + 14 <= area.width {
         block = block.title_bottom(Line::styled(format!(" {how} "), style));
     }
-    listing::draw(ctx, area, buf, block, (PROGRAMS, ctx.programs, &ctx.nobody("There are no programs.")));
+    listing::draw(ctx, area, buf, block, (PROGRAMS, &ctx.lists.programs[..], &ctx.nobody("There are no programs.")));
 }
 
 /// What cost was in the last intervals.

@@ -50,7 +50,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         }
     }
     let trouble = ctx.trouble(Group::RunQueue);
-    let rows = trouble.is_none().then_some(ctx.processes);
+    let rows = trouble.is_none().then_some(&ctx.lists.processes);
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No process waited for a CPU."));
     let block = pane("Processes by delay", "", true, ctx.theme)
         .title_bottom(Line::styled(" waited: threads × time, 100 % is one thread all the time ", ctx.theme.dim));

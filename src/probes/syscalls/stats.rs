@@ -13,23 +13,6 @@ pub struct CallStats {
     pub latency: LatencyStats,
 }
 
-/// A call that was entered and has not returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InFlight {
-    /// Process id (tgid).
-    pub pid: u32,
-    /// `RecordKey::birth` of the process.
-    pub birth: u32,
-    /// Thread id.
-    pub tid: u32,
-    /// Number of the call.
-    pub nr: u32,
-    /// How long ago it was entered, ns.
-    pub age_ns: u64,
-    /// True while the thread is blocked in it, false while it works or waits for a CPU.
-    pub blocked: bool,
-}
-
 /// Adds `from` to `into`, row by row; both stay sorted by number.
 pub fn merge_calls(into: &mut Vec<CallStats>, from: &[CallStats]) {
     for call in from {

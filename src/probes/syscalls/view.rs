@@ -51,15 +51,15 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn listed(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let empty = |what: &str| ctx.trouble(Group::Syscalls).unwrap_or_else(|| ctx.nobody(what));
     let value = summary(ctx, &ctx.tick.syscalls, ctx.qualities.syscalls, area.width.saturating_sub(16));
-    if let Some(nr) = ctx.callers_of {
+    if let Some(nr) = ctx.place.callers_of() {
         let title = format!("Syscalls › {}", name(nr));
         let block = pane(&title, "by process", true, ctx.theme).title_bottom(below(ctx));
         let empty = empty(&format!("No process makes {} now.", name(nr)));
-        let rows = ctx.trouble(Group::Syscalls).is_none().then_some(ctx.processes);
+        let rows = ctx.trouble(Group::Syscalls).is_none().then_some(&ctx.lists.processes);
         return listing::draw(ctx, area, buf, block, (CALLERS, rows, &empty));
     }
     let block = pane("Syscalls", &value, true, ctx.theme).title_bottom(below(ctx));
-    let rows = if ctx.trouble(Group::Syscalls).is_some() { &[] } else { ctx.calls };
+    let rows = if ctx.trouble(Group::Syscalls).is_some() { &[] } else { &ctx.lists.calls[..] };
     listing::draw(ctx, area, buf, block, (CALLS, rows, &empty("No system call was made.")));
 }
 
@@ -83,7 +83,7 @@ struct Chosen {
 
 impl Chosen {
     fn of(ctx: &Ctx<'_>) -> Option<Self> {
-        match (ctx.selected(), ctx.callers_of) {
+        match (ctx.selected, ctx.place.callers_of()) {
             (Some(RowId::Call(nr)), _) => Some(Self { nr, process: None }),
             (Some(RowId::Process(id)), Some(nr)) => Some(Self { nr, process: Some(id) }),
             (_, nr) => nr.map(|nr| Self { nr, process: None }),

@@ -13,9 +13,10 @@ use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, state};
 
 use super::stats::TimeSplit;
 use crate::core::ident::ProcessId;
+use crate::core::quality::Quality;
 use crate::kernel::maps::{Hash, SharedArray};
 use crate::probes::network::stats::Traffic;
-use crate::probes::syscalls::stats::InFlight;
+use crate::probes::stuck::stats::{InFlight, State};
 
 /// What the threads of a process did, cumulative.
 #[derive(Clone, Copy, Debug, Default)]
@@ -371,12 +372,18 @@ fn describe(process: &mut ProcessReading, thread: &Thread) {
 }
 
 fn in_flight(thread: &Thread, horizon: Horizon) -> Option<InFlight> {
+    let state = match thread.state {
+        state::SLEEPING => State::Sleeping,
+        state::DISK_SLEEP => State::Uninterruptible,
+        _ => State::Working,
+    };
     (thread.call != NO_CALL && thread.call_since_ns != 0 && horizon.knows_call(thread)).then(|| InFlight {
-        pid: thread.tgid,
-        birth: RecordKey::birth_of(thread.process_start_ns),
+        process: id_of(thread),
         tid: thread.tid,
         nr: thread.call,
         age_ns: horizon.now_ns.saturating_sub(thread.call_since_ns),
-        blocked: matches!(thread.state, state::SLEEPING | state::DISK_SLEEP),
+        age_quality: Quality::Exact,
+        state,
+        detail: None,
     })
 }

@@ -1,0 +1,30 @@
+//! Stuck: which threads are inside a call that does not return, for how long, and what they wait for.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use crate::ui::columns::STUCK;
+use crate::ui::ctx::{Ctx, Group};
+use crate::ui::listing;
+use crate::ui::widgets::pane::pane;
+
+/// Draws the view.
+pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
+    let trouble = ctx.trouble(Group::Syscalls);
+    let rows = if trouble.is_some() { &[] } else { &ctx.lists.stuck[..] };
+    let empty = trouble.unwrap_or_else(|| ctx.nobody("No thread is inside a system call."));
+    let all: usize = rows.iter().map(|row| row.threads).sum();
+    let value = format!("{all} calls have not returned");
+    let block = pane("Stuck now", &value, true, ctx.theme).title_bottom(below(ctx));
+    listing::draw(ctx, area, buf, block, (STUCK, rows, &empty));
+}
+
+fn below(ctx: &Ctx<'_>) -> Line<'static> {
+    let idle = if ctx.look.hide_waiting {
+        " waits by design are one row a process (w shows each)"
+    } else {
+        " ⋯ waits by design (w folds them)"
+    };
+    Line::styled(format!("{idle} · S sleeps  D not even a signal wakes it  R works "), ctx.theme.dim)
+}

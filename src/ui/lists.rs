@@ -1,0 +1,74 @@
+//! The rows of the table that has the keys: one list for each kind of row, of which one is filled at a time.
+//!
+//! Not here: what a row is (`rows.rs`, `processes.rs`), its columns (`columns.rs`), or which one is selected.
+//!
+//! Invariant: the list of the table that has the keys is sorted; the others are empty.
+
+use super::columns;
+use super::history::{History, Look};
+use super::place::Place;
+use super::processes::{ProcessList, Who};
+use super::rows::{self, CallRow, ProgramRow, StuckRow};
+use super::selection::{Ids, RowId};
+use super::tables::{TableId, TableState};
+
+/// The rows, by kind.
+#[derive(Debug, Default)]
+pub struct Lists {
+    /// System calls.
+    pub calls: Vec<CallRow>,
+    /// Processes.
+    pub processes: ProcessList,
+    /// Calls that have not returned.
+    pub stuck: Vec<StuckRow>,
+    /// kscope's programs.
+    pub programs: Vec<ProgramRow>,
+}
+
+impl Lists {
+    /// Derives the rows of a table, in its order.
+    pub fn fill(&mut self, id: TableId, place: Place, table: &TableState, (history, look): (&History, &Look)) {
+        self.calls.clear();
+        self.processes.clear();
+        self.stuck.clear();
+        self.programs.clear();
+        let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
+        let who = match id {
+            TableId::Calls => {
+                self.calls = rows::calls(history, look, text);
+                return columns::sort(&mut self.calls, columns::CALLS, sort, falling);
+            }
+            TableId::Stuck => {
+                self.stuck = rows::stuck(history, look, text);
+                return columns::sort(&mut self.stuck, columns::STUCK, sort, falling);
+            }
+            TableId::Programs => {
+                self.programs = rows::programs(history, text);
+                return columns::sort(&mut self.programs, columns::PROGRAMS, sort, falling);
+            }
+            TableId::Who | TableId::Everything => Who::Everybody,
+            TableId::Callers => Who::Callers(place.callers_of().unwrap_or_default()),
+            TableId::Delayed => Who::Delayed,
+            TableId::Talking => Who::Talking,
+        };
+        self.processes.list(history, look, text, who);
+        self.processes.sort(columns::of_processes(id), sort, falling);
+    }
+
+    /// The identities of the rows of a table.
+    pub fn ids(&self, id: TableId) -> &dyn Ids {
+        match id {
+            TableId::Calls => &self.calls,
+            TableId::Stuck => &self.stuck,
+            TableId::Programs => &self.programs,
+            TableId::Who | TableId::Everything | TableId::Callers | TableId::Delayed | TableId::Talking => {
+                &self.processes
+            }
+        }
+    }
+
+    /// The row at a place of a table.
+    pub fn at(&self, id: TableId, index: usize) -> Option<RowId> {
+        self.ids(id).at(index)
+    }
+}

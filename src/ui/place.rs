@@ -1,0 +1,40 @@
+//! Where one is within a view: its first table, or one that a key or Enter leads to.
+//!
+//! Not here: what is drawn there. Invariant: each place belongs to one view, and Escape leads back to its first table.
+
+use super::tables::TableId;
+use super::view::View;
+
+/// A place in a view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// The first table of the view.
+    #[default]
+    First,
+    /// Syscalls: the processes that make one call.
+    Callers(u32),
+}
+
+impl Place {
+    /// The table that has the keys there.
+    pub const fn table(self, view: View) -> TableId {
+        match (view, self) {
+            (View::Overview, _) => TableId::Who,
+            (View::Syscalls, Self::Callers(_)) => TableId::Callers,
+            (View::Syscalls | View::Page, _) => TableId::Calls,
+            (View::Scheduler, _) => TableId::Delayed,
+            (View::Network, _) => TableId::Talking,
+            (View::Stuck, _) => TableId::Stuck,
+            (View::Disk | View::Processes, _) => TableId::Everything,
+            (View::Own, _) => TableId::Programs,
+        }
+    }
+
+    /// In Syscalls, the call whose callers are listed.
+    pub const fn callers_of(self) -> Option<u32> {
+        match self {
+            Self::Callers(nr) => Some(nr),
+            Self::First => None,
+        }
+    }
+}
