@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aya::programs::ProgramError;
-use kscope_layout::{Control, lost};
+use kscope_layout::{Control, NO_CALL, lost};
 use syscalls::Sysno;
 
 use super::Source;
@@ -29,6 +29,8 @@ use crate::model::{Lost, ProcessSample, Records, Sample};
 use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
+use crate::probes::stuck::probe::StuckReader;
+use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::probe::RecordReader;
 use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
 
@@ -47,6 +49,7 @@ pub struct Live {
     threadless: HashSet<ProcessId>,
     last_read: Duration,
     interests: Interests,
+    stuck: StuckReader,
 }
 
 impl Live {
@@ -64,6 +67,7 @@ impl Live {
             threadless: HashSet::new(),
             last_read: Duration::ZERO,
             interests: Interests::default(),
+            stuck: StuckReader::default(),
         }
     }
 
@@ -170,6 +174,16 @@ impl Live {
         Ok(())
     }
 
+    /// The calls in flight; what they wait for, if somebody looks, and with it those that were entered before kscope came.
+    fn in_flight(&mut self, mut calls: Vec<InFlight>, at_ns: u64) -> Vec<InFlight> {
+        if self.interests.stuck {
+            self.stuck.complete(&mut calls, at_ns, monotonic_ns);
+        } else {
+            calls.retain(|call| call.nr != NO_CALL);
+        }
+        calls
+    }
+
     fn lost(&self) -> Lost {
         let count = |what: u32| self.kernel.maps.lost.get(what as usize).unwrap_or(0);
         Lost {
@@ -232,6 +246,8 @@ impl Source for Live {
         let maps = &mut self.kernel.maps;
         let horizon = self.watch.horizon(at_ns);
         let threads = self.threads.read(&maps.threads, &mut maps.threads_more, horizon)?;
+        let inflight = self.in_flight(threads.inflight, at_ns);
+        let maps = &mut self.kernel.maps;
         let records = self.records.read(&maps.records, epoch);
         let calls = self.records.host_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
@@ -255,7 +271,7 @@ impl Source for Live {
             cpus,
             records,
             processes,
-            inflight: threads.inflight,
+            inflight,
             interfaces: read_interfaces(),
             own: read_own(self.last_read),
             programs: self.meter.read(),

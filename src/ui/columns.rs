@@ -13,7 +13,7 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 pub use self::programs::PROGRAMS;
-pub use self::stuck::STUCK;
+pub use self::stuck::{AGE_BAD_NS, AGE_WARN_NS, STUCK};
 use super::charts::bar;
 use super::ctx::Ctx;
 use super::history::Tick;

@@ -10,6 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph, Widget};
 
 use super::app::App;
+use super::columns::{AGE_BAD_NS, AGE_WARN_NS};
 use super::ctx::{COST_WARN, DELAY_BAD_NS, DELAY_WARN_NS};
 use super::keys::{self, Motion};
 use super::theme::Theme;
@@ -75,6 +76,14 @@ fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
         Span::styled(format!("from {warn}"), theme.warn),
         Span::styled("  ", theme.text),
         Span::styled(format!("from {bad}"), theme.bad),
+    ]));
+    let (warn, bad) = (units::duration(AGE_WARN_NS), units::duration(AGE_BAD_NS));
+    lines.push(Line::from(vec![
+        Span::styled("age of a call    ", theme.dim),
+        Span::styled(format!("from {warn}"), theme.warn),
+        Span::styled("  ", theme.text),
+        Span::styled(format!("from {bad}"), theme.bad),
+        Span::styled("  (not of waits by design)", theme.dim),
     ]));
     lines.push(Line::from(vec![
         Span::styled("thread time      ", theme.dim),

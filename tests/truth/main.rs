@@ -16,6 +16,7 @@ mod network;
 mod own;
 mod process;
 mod runqueue;
+mod stuck;
 mod syscalls;
 mod terminal;
 mod time;
@@ -40,11 +41,19 @@ fn main() -> ExitCode {
 }
 
 fn trials() -> Vec<Trial> {
-    let kernel = [syscalls::CASES, runqueue::CASES, network::CASES, time::CASES, process::CASES, filters::KERNEL_CASES];
+    let kernel = [
+        syscalls::CASES,
+        runqueue::CASES,
+        network::CASES,
+        time::CASES,
+        process::CASES,
+        filters::KERNEL_CASES,
+        stuck::CASES,
+    ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
-    let screen = [dashboard::CASES, lifecycle::CASES].concat();
+    let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
     plain.chain(kernel).chain(own).chain(screen).collect()

@@ -1,4 +1,12 @@
-//! Stuck now: every system call that was entered and has not returned, by age.
+//! Stuck now: every system call that was entered and has not returned, by age, with what it waits for.
+//!
+//! The calls come from the table of threads, which costs nothing more. What they wait for is asked of procfs, for those that
+//! are there when somebody looks.
 
+mod args;
+mod asleep;
+mod locks;
+pub mod probe;
+mod sockets;
 pub mod stats;
 pub mod view;

@@ -2,7 +2,7 @@
 //!
 //! Names come from the `syscalls` crate, generated from the kernel's own tables for the architecture this is built for.
 
-use kscope_layout::{COMPAT_CALL, OTHER_CALL};
+use kscope_layout::{COMPAT_CALL, NO_CALL, OTHER_CALL};
 use syscalls::Sysno;
 
 /// The name of a call, `syscall_470` for one the table does not know.
@@ -10,6 +10,7 @@ pub fn name(nr: u32) -> std::borrow::Cow<'static, str> {
     match nr {
         COMPAT_CALL => "compat".into(),
         OTHER_CALL => "other".into(),
+        NO_CALL => "no call".into(),
         _ => Sysno::new(nr as usize).map_or_else(|| format!("syscall_{nr}").into(), |s| s.name().into()),
     }
 }

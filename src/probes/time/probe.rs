@@ -371,18 +371,25 @@ fn describe(process: &mut ProcessReading, thread: &Thread) {
     }
 }
 
+/// The call a thread is inside. One that sleeps but was not seen entering a call is in one all the same, or has a page fault:
+/// it has no number yet, and its age is at least what was seen of its sleep.
 fn in_flight(thread: &Thread, horizon: Horizon) -> Option<InFlight> {
     let state = match thread.state {
         state::SLEEPING => State::Sleeping,
         state::DISK_SLEEP => State::Uninterruptible,
         _ => State::Working,
     };
-    (thread.call != NO_CALL && thread.call_since_ns != 0 && horizon.knows_call(thread)).then(|| InFlight {
+    let seen = thread.call != NO_CALL && thread.call_since_ns != 0 && horizon.knows_call(thread);
+    if !seen && (state == State::Working || thread.flags & flags::KTHREAD != 0) {
+        return None;
+    }
+    let (nr, since_ns) = if seen { (thread.call, thread.call_since_ns) } else { (NO_CALL, thread.since_ns) };
+    Some(InFlight {
         process: id_of(thread),
         tid: thread.tid,
-        nr: thread.call,
-        age_ns: horizon.now_ns.saturating_sub(thread.call_since_ns),
-        age_quality: Quality::Exact,
+        nr,
+        age_ns: horizon.now_ns.saturating_sub(since_ns),
+        age_quality: if seen { Quality::Exact } else { Quality::LowerBound },
         state,
         detail: None,
     })

@@ -14,7 +14,7 @@ pub const AGE_BAD_NS: u64 = 10_000_000_000;
 
 /// Stuck: calls that have not returned.
 pub const STUCK: &[Column<StuckRow>] = &[
-    Column::number("age", 8, 0, |r| Key::Number(Some(r.call.age_ns as f64)), age),
+    Column::number("age", 10, 0, |r| Key::Number(Some(r.call.age_ns as f64)), age),
     Column::number(
         PID.title,
         7,

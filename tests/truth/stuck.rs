@@ -1,0 +1,168 @@
+//! Stuck now: calls that do not return are found and named, also those that were entered before kscope came.
+//!
+//! The oracle is `/proc/PID/syscall` and the letter in `/proc/PID/stat`, and what the workload was told to wait for.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::Case;
+use crate::dashboard::large_dashboard;
+use crate::kscope::{Output, Report, TempDir, number, run, workload_path};
+use crate::workload::{nanosleep, ns};
+
+pub const CASES: &[Case] = &[
+    ("stuck::what_began_before_is_found_and_named", before),
+    ("stuck::a_call_of_a_pool_that_waits_is_one_row_of_its_process", folded),
+];
+pub const SCREEN_CASES: &[Case] = &[("stuck::view_5_names_the_holder_of_a_lock_at_once", view)];
+
+/// Longer than any trial; nobody stays behind when the tests are killed.
+const LONG: Duration = Duration::from_mins(2);
+
+pub fn workload(name: &str, args: &[String]) -> Option<Value> {
+    if name != "stick" {
+        return None;
+    }
+    match args[0].as_str() {
+        "sleep" => assert!(nanosleep(LONG)),
+        "fifo" => drop(File::open(&args[1]).unwrap().read(&mut [0])),
+        "lock" => File::open(&args[1]).unwrap().lock().unwrap(),
+        "hold" => {
+            let file = File::open(&args[1]).unwrap();
+            file.lock().unwrap();
+            assert!(nanosleep(LONG));
+        }
+        "uninterruptible" => wait_like_vfork(),
+        _ => (0..4).for_each(|_| drop(std::thread::spawn(|| nanosleep(LONG)))),
+    }
+    if args[0] == "pool" {
+        assert!(nanosleep(LONG));
+    }
+    Some(json!({}))
+}
+
+/// The parent of a `vfork` sleeps in state D until its child is gone. Without sharing memory, so that the child can sleep.
+fn wait_like_vfork() {
+    let flags = libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM it is a fork whose parent waits; the process has one thread.
+    if unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } == 0 {
+        nanosleep(LONG);
+        // SAFETY: ends the child without running what its parent has registered for its own end.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+/// A process that waits, and what it started, until it is dropped.
+struct Stuck {
+    child: Child,
+    spawned: Instant,
+}
+
+impl Stuck {
+    /// Starts it and waits until the kernel says that it is inside `call`.
+    fn start(kind: &str, path: &Path, call: libc::c_long) -> Self {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = Command::new(workload_path());
+        let spawned = Instant::now();
+        let child = command.args(["--workload", "stick", kind]).arg(path).process_group(0).spawn().unwrap();
+        let inside = format!("{call} ");
+        let file = format!("/proc/{}/syscall", child.id());
+        while !std::fs::read_to_string(&file).unwrap().starts_with(&inside) {
+            assert!(spawned.elapsed() < LONG, "{kind} never was in its call");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Self { child, spawned }
+    }
+
+    fn row<'a>(&self, stuck: &'a [Value]) -> &'a Value {
+        let pid = u64::from(self.child.id());
+        stuck.iter().find(|row| row["pid"] == pid).unwrap_or_else(|| panic!("pid {pid} is not in {stuck:?}"))
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        let group = self.child.id().cast_signed();
+        // SAFETY: a signal to the group that was made for it; it may be gone.
+        unsafe { libc::kill(-group, libc::SIGKILL) };
+        let _ = self.child.wait();
+    }
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    Report::parse(output, Value::Null).json["stuck"].as_array().expect("an array of stuck calls").clone()
+}
+
+fn before() {
+    let dir = TempDir::new();
+    let (fifo, lock) = (dir.join("fifo"), dir.join("lock"));
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    File::create(&lock).unwrap();
+    // Somebody has it open for writing, so that the reader comes as far as its read.
+    let writer = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || File::options().write(true).open(fifo).unwrap()
+    });
+    let sleeper = Stuck::start("sleep", &lock, libc::SYS_nanosleep);
+    let reader = Stuck::start("fifo", &fifo, libc::SYS_read);
+    let holder = Stuck::start("hold", &lock, libc::SYS_nanosleep);
+    let waiter = Stuck::start("lock", &lock, libc::SYS_flock);
+    let parent = Stuck::start("uninterruptible", &lock, libc::SYS_clone);
+    let _writer = writer.join().unwrap();
+
+    let rows = rows(&run(&["report", "--for", "200ms", "--format", "json"]));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let held = format!("{}, held by {}", path(&lock), holder.child.id());
+    for (stuck, call, on, state) in [
+        (&sleeper, "nanosleep", "2.00 min".to_owned(), "S"),
+        (&reader, "read", path(&fifo), "S"),
+        (&waiter, "flock", held, "S"),
+        (&parent, "clone", String::new(), "D"),
+    ] {
+        let row = stuck.row(&rows);
+        let shown = (row["syscall"].as_str().unwrap(), row["state"].as_str().unwrap());
+        assert_eq!(shown, (call, state), "{row}");
+        assert!(row["on"].as_str().unwrap().contains(&on), "{row} without {on}");
+        let age = number(&row["age_ns"]);
+        assert!(age > 0 && age <= ns(stuck.spawned.elapsed()), "older than the process: {row}");
+        assert_ne!(row["age_quality"], "exact", "nobody saw it begin: {row}");
+    }
+    let channel = waiter.row(&rows)["wchan"].as_str().unwrap();
+    let oracle = std::fs::read_to_string(format!("/proc/{}/wchan", waiter.child.id())).unwrap();
+    assert_eq!(channel, oracle.trim_end_matches('0'));
+}
+
+fn folded() {
+    let dir = TempDir::new();
+    let pool = Stuck::start("pool", &dir.join("none"), libc::SYS_nanosleep);
+    let pid = pool.child.id().to_string();
+    let all = rows(&run(&["report", "--for", "200ms", "--format", "json", "--pid", &pid]));
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().count();
+    assert_eq!((all.len(), all.iter().filter(|row| row["idle"] == true).count()), (threads, threads), "{all:?}");
+    let text = run(&["report", "--for", "200ms", "--pid", &pid]).stdout;
+    assert!(text.contains(&format!("0 calls; {threads} more wait by design")), "{text}");
+}
+
+fn view() {
+    let dir = TempDir::new();
+    let lock = dir.join("lock");
+    File::create(&lock).unwrap();
+    let holder = Stuck::start("hold", &lock, libc::SYS_nanosleep);
+    let waiter = Stuck::start("lock", &lock, libc::SYS_flock);
+    let terminal = large_dashboard();
+    terminal.press(&["5", "p"]);
+    terminal.type_text(&waiter.child.id().to_string());
+    terminal.press(&["Enter"]);
+    let pid = waiter.child.id().to_string();
+    terminal.wait("the lock", |screen| screen.lines().any(|line| line.contains(&pid) && line.contains("flock")));
+    terminal.press(&["p"]);
+    (0..pid.len()).for_each(|_| terminal.press(&["BSpace"]));
+    terminal.type_text(&holder.child.id().to_string());
+    terminal.press(&["Enter"]);
+    terminal.wait("what waits by design", |screen| screen.contains("nanosleep") && screen.contains("2.00 min"));
+}
