@@ -9,7 +9,7 @@ SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test bench bench-scale screenshots
+.PHONY: run test bench bench-scale fixtures screenshots
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -32,6 +32,11 @@ bench:
 bench-scale:
 	@scripts/setup.sh build
 	cargo bench --bench scale -- $(ARGS)
+
+# The facts that the rules of verdicts are tested on, captured from the real situations. Best on a machine at rest.
+fixtures:
+	@scripts/setup.sh test
+	KSCOPE_FIXTURES=$(CURDIR)/tests/fixtures/verdicts cargo test --test truth $(AS_ROOT) -- verdicts
 
 # The pictures of the README, from the real program (scripts/screenshot).
 screenshots:

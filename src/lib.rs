@@ -11,3 +11,4 @@ pub mod model;
 pub mod probes;
 pub mod source;
 pub mod ui;
+pub mod verdicts;

@@ -25,6 +25,7 @@ use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
 use kscope::probes::own::stats::Counting;
 use kscope::source::When;
+use kscope::verdicts::{Facts, Window, verdicts};
 
 /// How long it measures when nothing else is said.
 const DEFAULT: Duration = Duration::from_secs(5);
@@ -33,6 +34,8 @@ const STEP: Duration = Duration::from_millis(500);
 
 /// The same with a budget: windows are a part of it.
 const STEP_SAMPLED: Duration = Duration::from_secs(1);
+/// Parts that verdicts are made from: the last ones of a long report.
+const FACTS: usize = 120;
 /// Snapshots that may wait to be added up.
 const QUEUE: usize = 4;
 
@@ -68,12 +71,12 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
             }
         }
     }
-    let Total { sum, family } = total;
+    let Total { sum, family, facts } = total;
     let sum =
         sum.ok_or_else(|| anyhow!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known")))?;
     let scope = scope(&sum, filter, family);
     let command = pid.map(|pid| result(pid, status));
-    write(args, &Report::new(&sum, &scope, command))
+    write(args, &Report::new(&sum, &scope, command, verdicts(&Window::new(facts.iter()))))
 }
 
 /// What is measured beside that which always is. What calls in flight wait for is asked once for each, which costs little.
@@ -99,17 +102,23 @@ fn told(message: Option<Message>) -> Result<Option<Message>> {
 struct Total {
     sum: Option<Snapshot>,
     family: Option<Family>,
+    /// What verdicts are made from, of each part.
+    facts: Vec<Facts>,
 }
 
 impl Total {
     fn new(command: Option<u32>) -> Self {
-        Self { sum: None, family: command.map(Family::new) }
+        Self { sum: None, family: command.map(Family::new), facts: Vec::new() }
     }
 
     fn add(&mut self, part: &Snapshot) {
         if let Some(family) = &mut self.family {
             family.grow(part);
         }
+        if self.facts.len() == FACTS {
+            self.facts.remove(0);
+        }
+        self.facts.push(Facts::of(part));
         if let Some(sum) = &mut self.sum {
             return sum.append(part);
         }

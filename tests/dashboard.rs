@@ -135,6 +135,21 @@ fn enter_goes_from_a_call_to_its_callers_to_the_page_of_one_and_escape_comes_bac
 }
 
 #[test]
+fn a_verdict_says_its_rule_and_enter_shows_its_evidence() {
+    let mut app = App::new(settings(View::Overview));
+    (30..46).for_each(|tick| app.on_snapshot(Arc::new(common::snapshot(tick))));
+    let shown = screen(&mut app, (120, 36));
+    assert!(shown.contains("▲ nginx (8812) waits for a CPU in"), "{shown}");
+    let selected = after(&mut app, "v v");
+    assert!(selected.contains("Enter shows the evidence") && selected.contains("▸ redis-server"), "{selected}");
+    let evidence = after(&mut app, "Enter");
+    assert!(evidence.contains("Stuck now") && evidence.contains("filter pid 2213"), "{evidence}");
+    let calm = Arc::new(Snapshot { inflight: Vec::new(), ..common::snapshot(1) });
+    (0..3).for_each(|_| app.on_snapshot(Arc::clone(&calm)));
+    assert!(after(&mut app, "1 Esc").contains("Nothing stands out"), "nothing is said of what is over");
+}
+
+#[test]
 fn a_filter_applies_to_every_view() {
     let mut app = watching(View::Overview);
     for view in ["1", "2", "3", "4", "5", "6", "7", "9"] {
@@ -206,7 +221,8 @@ fn the_selection_stays_on_its_row_when_the_order_changes() {
 fn rows_are_searched_by_text_while_typing() {
     let mut app = watching(View::Overview);
     let typed = after(&mut app, "/ WORK");
-    assert!(typed.contains("nginx") && !typed.contains("redis"), "the command line counts: {typed}");
+    let listed = |name: &str| typed.lines().any(|line| line.contains('│') && line.contains(name));
+    assert!(listed("nginx") && !listed("redis"), "the command line counts: {typed}");
     assert!(after(&mut app, "Enter").contains("rows “WORK”"));
     assert!(after(&mut app, "2").contains("pread64"), "another table has a text of its own");
     assert!(after(&mut app, "1 Esc").contains("redis"));

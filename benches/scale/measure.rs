@@ -242,9 +242,11 @@ fn history(ticks: &Ticks<'_>, rounds: usize, steps: &mut Vec<Step>) {
 fn export(snapshots: &[Snapshot], rounds: usize, steps: &mut Vec<Step>) {
     let rounds = rounds.min(7);
     let snapshot = &snapshots[0];
-    steps
-        .push(("export: make the report".into(), cost(rounds, |_| (), |()| Report::new(snapshot, &Scope::Host, None))));
-    let report = Report::new(snapshot, &Scope::Host, None);
+    steps.push((
+        "export: make the report".into(),
+        cost(rounds, |_| (), |()| Report::new(snapshot, &Scope::Host, None, Vec::new())),
+    ));
+    let report = Report::new(snapshot, &Scope::Host, None, Vec::new());
     steps.push(("export: text".into(), cost(rounds, |_| (), |()| to_text(&report))));
     steps.push(("export: JSON".into(), cost(rounds, |_| (), |()| to_json(&report))));
     steps.push(("export: CSV".into(), cost(rounds, |_| (), |()| to_csv(&report))));

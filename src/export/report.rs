@@ -21,6 +21,7 @@ use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::names::name;
 use crate::probes::syscalls::stats::{CallStats, merge_calls};
 use crate::probes::time::stats::TimeSplit;
+use crate::verdicts::Verdict;
 
 /// Which processes a report is about.
 #[derive(Clone, Debug)]
@@ -295,7 +296,7 @@ pub struct ProbeRow {
 
 impl Report {
     /// The report on `scope` of what happened in `snapshot`.
-    pub fn new(snapshot: &Snapshot, scope: &Scope, command: Option<CommandResult>) -> Self {
+    pub fn new(snapshot: &Snapshot, scope: &Scope, command: Option<CommandResult>, verdicts: Vec<Verdict>) -> Self {
         let q = snapshot.qualities;
         let chosen: Vec<&ProcessStats> = snapshot.processes.iter().filter(|p| scope.holds(p.id)).collect();
         let traffic = chosen.iter().fold(Traffic::default(), |sum, p| sum.plus(p.traffic));
@@ -316,7 +317,7 @@ impl Report {
             runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
             network: measured(q.network, || traffic.into()),
             processes: chosen.iter().filter(|p| p.is_active() || p.exited).map(|p| process_row(p, q)).collect(),
-            sections: Sections::of(snapshot, scope),
+            sections: Sections::of(snapshot, scope, verdicts),
             own: own_row(snapshot),
         }
     }

@@ -105,6 +105,8 @@ pub struct ProcessSample {
     pub time: TimeSplit,
     /// Its traffic.
     pub traffic: Traffic,
+    /// CPUs that its threads last ran on, modulo 128: a bit each.
+    pub ran_on: u128,
     /// Times a thread left a CPU of its own will.
     pub voluntary: u64,
     /// Times a thread was pushed off a CPU.

@@ -315,8 +315,7 @@ mod tests {
             runqueue: LatencyStats::empty(),
             traffic: Traffic { tx_bytes: 10, ..Traffic::default() },
             time: TimeSplit { user_ns: cpu_ns, ..TimeSplit::default() },
-            voluntary: 0,
-            preempted: 0,
+            ..ProcessStats::default()
         }
     }
 

@@ -80,6 +80,8 @@ pub struct ProcessStats {
     pub traffic: Traffic,
     /// Where its threads' time went.
     pub time: TimeSplit,
+    /// CPUs that its threads last ran on at the end, modulo 128: a bit each.
+    pub ran_on: u128,
     /// Times a thread left a CPU of its own will.
     pub voluntary: u64,
     /// Times a thread was pushed off a CPU.
@@ -200,6 +202,7 @@ impl ProcessStats {
         self.runqueue.merge(&later.runqueue);
         self.traffic = self.traffic.plus(later.traffic);
         self.time = self.time.plus(later.time);
+        self.ran_on |= later.ran_on;
         self.voluntary += later.voluntary;
         self.preempted += later.preempted;
     }
@@ -308,6 +311,7 @@ fn process_between(
         runqueue,
         traffic: was.map_or(now.traffic, |w| now.traffic.since(w.traffic)),
         time: was.map_or(now.time, |w| now.time.since(w.time)),
+        ran_on: now.ran_on,
         voluntary: now.voluntary - was.map_or(0, |w| w.voluntary.min(now.voluntary)),
         preempted: now.preempted - was.map_or(0, |w| w.preempted.min(now.preempted)),
     }

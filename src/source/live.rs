@@ -31,8 +31,12 @@ use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
 use crate::probes::stuck::probe::StuckReader;
 use crate::probes::stuck::stats::InFlight;
+use crate::probes::syscalls::names::waits;
 use crate::probes::syscalls::probe::RecordReader;
 use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
+
+/// From this age on a call in flight is asked what it waits for even if nobody looks, ns.
+const OLD_NS: u64 = 5_000_000_000;
 
 /// Reads the maps of attached programs, and procfs for names.
 #[derive(Debug)]
@@ -176,11 +180,13 @@ impl Live {
 
     /// The calls in flight; what they wait for, if somebody looks, and with it those that were entered before kscope came.
     fn in_flight(&mut self, mut calls: Vec<InFlight>, at_ns: u64) -> Vec<InFlight> {
-        if self.interests.stuck {
-            self.stuck.complete(&mut calls, at_ns, monotonic_ns);
-        } else {
+        let all = self.interests.stuck;
+        // Verdicts speak of old calls that were meant to return, whatever is looked at. There are few of them.
+        let worth = |call: &InFlight| all || call.age_ns >= OLD_NS && call.nr != NO_CALL && !waits(call.nr);
+        if !all {
             calls.retain(|call| call.nr != NO_CALL);
         }
+        self.stuck.complete(&mut calls, worth, at_ns, monotonic_ns);
         calls
     }
 
@@ -228,6 +234,7 @@ impl Live {
             exited,
             time: reading.account.time,
             traffic: reading.account.traffic,
+            ran_on: reading.ran_on,
             voluntary: reading.account.voluntary,
             preempted: reading.account.preempted,
         }

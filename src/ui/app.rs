@@ -93,6 +93,8 @@ pub struct App {
     pub(super) page: Option<Page>,
     /// Rows of the table that has the keys.
     pub(super) lists: Lists,
+    /// In Overview, the verdict whose evidence Enter shows.
+    pub(super) verdict: Option<usize>,
     pub(super) overlay: Option<Overlay>,
     pub(super) message: Option<Message>,
     pub(super) interval: Duration,
@@ -116,6 +118,7 @@ impl App {
             places: [Place::First; View::ALL.len()],
             page: None,
             lists: Lists::default(),
+            verdict: None,
             overlay: None,
             message: None,
             interval: settings.interval,
@@ -239,9 +242,11 @@ impl App {
             Action::NextView => self.show(self.view.stepped(1)),
             Action::PreviousView => self.show(self.view.stepped(View::ALL.len() - 1)),
             Action::Move(motion) => {
+                self.verdict = None;
                 let table = self.table();
                 self.tables.of_mut(table).cursor.go(motion, self.lists.ids(table));
             }
+            Action::NextVerdict => self.next_verdict(),
             Action::Go(place) => self.go(if self.place() == place { Place::First } else { place }),
             Action::Enter => self.enter(),
             Action::Back => self.back(),

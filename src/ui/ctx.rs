@@ -14,6 +14,7 @@ use crate::core::quality::Quality;
 use crate::core::units;
 use crate::model::{ProbeState, Qualities, Snapshot};
 use crate::probes::time::stats::TimeSplit;
+use crate::verdicts::Verdict;
 
 /// A run-queue delay at or above this is amber, ns.
 pub const DELAY_WARN_NS: u64 = 1_000_000;
@@ -71,6 +72,8 @@ pub struct Ctx<'a> {
     pub place: Place,
     /// The selected row.
     pub selected: Option<RowId>,
+    /// What stands out, and which of it is selected.
+    pub verdicts: (Vec<&'a Verdict>, Option<usize>),
     /// Sentences on pids of the filter that are not there.
     pub absent: Vec<String>,
     /// There is room for command lines.

@@ -77,6 +77,7 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         lists: &app.lists,
         place: app.place(),
         selected: app.selected(),
+        verdicts: (app.verdicts(), app.verdict),
         absent: app.absent(),
         wide: Ctx::is_wide(area.width),
         qualities: ctx::worth(&tick.snapshot),

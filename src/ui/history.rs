@@ -14,11 +14,15 @@ use crate::core::filter::Filter;
 use crate::core::ident::ProcessId;
 use crate::model::{Ident, ProcessStats, Snapshot};
 use crate::probes::syscalls::names::waits;
+use crate::verdicts::{Facts, Verdict, Window, verdicts};
 
 /// Intervals kept at most: a quarter of an hour at one a second.
 pub const TICKS: usize = 900;
 /// Memory that they take at most, bytes; a busy machine of thousands of processes keeps fewer intervals.
 pub const BUDGET: usize = 16 << 20;
+
+/// Intervals that verdicts are made from.
+const FACTS: usize = 60;
 
 /// What is looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,6 +78,9 @@ pub struct History {
     ticks: VecDeque<Arc<Tick>>,
     /// Of each process of the newest tick.
     presence: Vec<Presence>,
+    /// What the rules look at, of the last intervals.
+    facts: VecDeque<Arc<Facts>>,
+    verdicts: Vec<Verdict>,
     weight: usize,
 }
 
@@ -81,6 +88,7 @@ impl History {
     /// Adds the interval that followed, packs the one before, and forgets the oldest beyond the bounds.
     pub fn push(&mut self, snapshot: Arc<Snapshot>, look: &Look) {
         self.meet(&snapshot);
+        self.judge(&snapshot);
         if let Some(last) = self.ticks.pop_back() {
             let packed = last.pack(&snapshot, self.ticks.back().map(Arc::as_ref));
             self.weight = self.weight - last.weight() + packed.weight();
@@ -90,6 +98,19 @@ impl History {
         self.weight += tick.weight();
         self.ticks.push_back(Arc::new(tick));
         self.forget();
+    }
+
+    /// What stands out, the weightiest first.
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    fn judge(&mut self, snapshot: &Snapshot) {
+        self.facts.push_back(Arc::new(Facts::of(snapshot)));
+        if self.facts.len() > FACTS {
+            self.facts.pop_front();
+        }
+        self.verdicts = verdicts(&Window::new(self.facts.iter().map(Arc::as_ref)));
     }
 
     /// Notes who is there.
@@ -209,8 +230,7 @@ mod tests {
             runqueue: LatencyStats::empty(),
             traffic: Traffic { tx_bytes: 5, ..Traffic::default() },
             time: TimeSplit::default(),
-            voluntary: 0,
-            preempted: 0,
+            ..ProcessStats::default()
         };
         Arc::new(Snapshot {
             unix_s: f64::from(second),

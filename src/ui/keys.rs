@@ -18,6 +18,8 @@ pub enum Action {
     NextView,
     /// Show the view before.
     PreviousView,
+    /// Select the next verdict.
+    NextVerdict,
     /// Go to a place of the view, or back from there.
     Go(Place),
     /// Move the selection.
@@ -128,6 +130,14 @@ pub const KEYS: &[Key] = &[
         action: Action::Enter,
         help: "the page of the selected process",
         footer: Some("process"),
+    },
+    Key {
+        chords: &[char('v')],
+        label: "v",
+        views: &[View::Overview],
+        action: Action::NextVerdict,
+        help: "select the next verdict and say its rule; Enter then shows its evidence",
+        footer: Some("verdict"),
     },
     Key {
         chords: &[key(KeyCode::Esc)],

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::charts::{bound, cpu_strip, heatmap, insight, summary, traffic};
@@ -11,16 +12,21 @@ use super::columns::WHO;
 use super::ctx::{Ctx, Group};
 use super::listing;
 use super::widgets::pane::pane;
+use super::widgets::text::put;
 use crate::core::quality::Quality;
 use crate::core::units;
+use crate::verdicts::NOTHING;
 
 /// From this width on, the network has a pane of its own.
 const THREE_FROM: u16 = 110;
+/// From this height on there is room for more than one verdict.
+const VERDICTS_FROM: u16 = 16;
 /// Below these, only the table is left.
 const TOP_FROM: (u16, u16) = (60, 15);
 
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
+    let area = verdicts(ctx, area, buf);
     let top = if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 { 0 } else { (area.height * 2 / 5).clamp(8, 20) };
     let [insights, who] = Layout::vertical([Constraint::Length(top), Constraint::Fill(1)]).areas(area);
     let three = area.width >= THREE_FROM;
@@ -37,6 +43,30 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let value = if three { String::new() } else { totals(ctx) };
     let block = pane("Who", &value, true, ctx.theme).title_bottom(legend(ctx));
     listing::draw(ctx, who, buf, block, (WHO, Some(&ctx.lists.processes), &ctx.nobody("No process was seen.")));
+}
+
+/// What stands out, line by line; what is left of the area. A small screen has the first one alone.
+fn verdicts(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) -> Rect {
+    let (all, selected) = &ctx.verdicts;
+    let room = if area.height < VERDICTS_FROM { area.height.min(1) } else { (area.height / 8).max(1) };
+    if area.height < 4 {
+        return area;
+    }
+    let line = |y: u16, mark: &str, text: &str, style: Style, buf: &mut Buffer| {
+        put(buf, area.x + 1, area.y + y, mark, 1, style);
+        put(buf, area.x + 3, area.y + y, text, area.width.saturating_sub(4), style);
+    };
+    if all.is_empty() {
+        line(0, "·", NOTHING, ctx.theme.dim, buf);
+        return Rect { y: area.y + 1, height: area.height - 1, ..area };
+    }
+    let shown = u16::try_from(all.len()).unwrap_or(u16::MAX).min(room);
+    let first = selected.map_or(0, |at| at.saturating_sub(usize::from(shown) - 1));
+    for (y, (at, verdict)) in (0..shown).zip(all.iter().enumerate().skip(first)) {
+        let (mark, style) = if *selected == Some(at) { ("▸", ctx.theme.accent) } else { ("▲", ctx.theme.warn) };
+        line(y, mark, &verdict.sentence, style, buf);
+    }
+    Rect { y: area.y + shown, height: area.height - shown, ..area }
 }
 
 /// Draws the table of all processes alone.

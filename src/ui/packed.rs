@@ -343,8 +343,7 @@ mod tests {
             runqueue,
             traffic: Traffic { tx_bytes, rx_bytes, tx_calls, rx_calls },
             time: TimeSplit::default(),
-            voluntary: 0,
-            preempted: 0,
+            ..ProcessStats::default()
         }
     }
 

@@ -20,6 +20,7 @@ mod stuck;
 mod syscalls;
 mod terminal;
 mod time;
+mod verdicts;
 mod workload;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn trials() -> Vec<Trial> {
         process::CASES,
         filters::KERNEL_CASES,
         stuck::CASES,
+        verdicts::CASES,
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let own =

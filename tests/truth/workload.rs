@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{dashboard, filters, network, process, runqueue, stuck, syscalls, time};
+use crate::{dashboard, filters, network, process, runqueue, stuck, syscalls, time, verdicts};
 
 /// Runs the workload `args[0]` with the rest as its arguments.
 pub fn main(args: &[String]) -> ExitCode {
@@ -24,6 +24,7 @@ pub fn main(args: &[String]) -> ExitCode {
         dashboard::workload,
         filters::workload,
         stuck::workload,
+        verdicts::workload,
     ];
     let Some(facts) = groups.iter().find_map(|group| group(name, args)) else {
         eprintln!("no workload {name}");

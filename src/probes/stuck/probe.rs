@@ -55,10 +55,16 @@ pub struct StuckReader {
 }
 
 impl StuckReader {
-    /// Completes what is known of calls in flight, at `at_ns`; `now` reads the clock. Calls that were entered before the
-    /// programs were there get their number.
-    pub fn complete(&mut self, calls: &mut Vec<InFlight>, at_ns: u64, now: impl Fn() -> u64) {
-        let mut order: Vec<usize> = (0..calls.len()).collect();
+    /// Completes what is known of those calls in flight that are `worth` it, at `at_ns`; `now` reads the clock. Calls that
+    /// were entered before the programs were there get their number.
+    pub fn complete(
+        &mut self,
+        calls: &mut Vec<InFlight>,
+        worth: impl Fn(&InFlight) -> bool,
+        at_ns: u64,
+        now: impl Fn() -> u64,
+    ) {
+        let mut order: Vec<usize> = (0..calls.len()).filter(|&at| worth(&calls[at])).collect();
         order.sort_by_key(|&at| (waits(calls[at].nr), std::cmp::Reverse(calls[at].age_ns)));
         let mut before = std::mem::take(&mut self.known);
         let mut asked = 0;

@@ -53,6 +53,8 @@ pub struct ProcessReading {
     pub parent: Option<ProcessId>,
     /// Its last name, if its main thread has begun to exit (or, failing that, another).
     pub last_comm: Option<[u8; 16]>,
+    /// CPUs that its threads last ran on, modulo 128: a bit each.
+    pub ran_on: u128,
     /// A kernel thread.
     pub kthread: bool,
 }
@@ -211,6 +213,7 @@ impl Threads {
         let process = self.processes.entry(id_of(thread)).or_default();
         process.account.add(&account_at(thread, horizon.known_until(thread)));
         process.threads += 1;
+        process.ran_on |= 1 << (thread.cpu % u128::BITS);
         describe(process, thread);
         self.inflight.extend(in_flight(thread, horizon));
     }

@@ -10,11 +10,13 @@ use crate::ui::page::Page;
 use crate::ui::place::Place;
 use crate::ui::selection::RowId;
 use crate::ui::view::View;
+use crate::verdicts::{Evidence, RULES, Verdict};
 
 impl App {
     /// Shows a view, where one was in it. A page is closed by it.
     pub(super) fn show(&mut self, view: View) {
         self.overlay = None;
+        self.verdict = None;
         self.close_page();
         self.view = view;
         self.refresh();
@@ -28,8 +30,51 @@ impl App {
         self.refresh();
     }
 
+    /// Selects the next verdict, and says when its rule speaks.
+    pub(super) fn next_verdict(&mut self) {
+        let shown = self.verdicts();
+        let next = self.verdict.map_or(0, |at| at + 1) % shown.len().max(1);
+        let Some(verdict) = shown.get(next) else {
+            return self.say("there is no verdict to look into".into(), false);
+        };
+        let when = RULES.iter().find(|rule| rule.name == verdict.rule).map_or("", |rule| rule.when);
+        let text = format!("{}: {when}. Enter shows the evidence", verdict.rule);
+        self.verdict = Some(next);
+        self.say(text, false);
+    }
+
+    /// Shows the numbers behind the selected verdict.
+    fn show_evidence(&mut self, at: usize) {
+        let Some(verdict) = self.verdicts().get(at).map(|verdict| (*verdict).clone()) else { return };
+        if let Some(pid) = verdict.pid.filter(|_| verdict.evidence != Evidence::Scheduler) {
+            let filter = self.look.filter.clone().with_pids(vec![pid]);
+            self.look_at(Look { filter, ..self.look.clone() });
+        }
+        match verdict.evidence {
+            Evidence::Syscalls(nr) => {
+                self.show(View::Syscalls);
+                self.go(Place::Callers(nr));
+            }
+            Evidence::Scheduler => self.show(View::Scheduler),
+            Evidence::Stuck => self.show(View::Stuck),
+            Evidence::Processes => self.show(View::Processes),
+        }
+    }
+
+    /// The verdicts that are shown: of everybody, or of the processes that pass the filter.
+    pub(in crate::ui) fn verdicts(&self) -> Vec<&Verdict> {
+        let history = self.history();
+        let Some(tick) = history.latest() else { return Vec::new() };
+        let process = |v: &Verdict| v.pid.and_then(|pid| tick.snapshot.process(pid));
+        let passes = |v: &&Verdict| self.look.filter.is_empty() || process(v).is_some_and(|p| self.look.passes(p));
+        history.verdicts().iter().filter(passes).collect()
+    }
+
     /// Goes into the selected row: from a call to its callers, from anything of a process to its page.
     pub(super) fn enter(&mut self) {
+        if let Some(at) = self.verdict.take() {
+            return self.show_evidence(at);
+        }
         match self.selected() {
             Some(RowId::Call(nr)) if self.page.is_none() => self.go(Place::Callers(nr)),
             Some(RowId::Process(id) | RowId::Thread(id, _)) => self.open_page(id),
@@ -58,7 +103,7 @@ impl App {
     /// Undoes the last narrowing.
     pub(super) fn back(&mut self) {
         let table = self.table();
-        if self.overlay.take().is_some() {
+        if self.overlay.take().is_some() || self.verdict.take().is_some() {
             return;
         }
         if !self.tables.of(table).text.is_empty() {
