@@ -5,7 +5,7 @@
 
 use core::ptr::read_volatile;
 
-use kscope_layout::{ABSENT, MAX_ONLY};
+use kscope_layout::{ABSENT, CALL_ROWS, MAX_ONLY};
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
@@ -36,6 +36,24 @@ globals! {
     TASK_TI_STATUS = ABSENT;
     /// `sock.__sk_common.skc_family`
     SOCK_FAMILY = ABSENT;
+    /// `pt_regs.di` and the others that hold the arguments of a call (x86)
+    REGS_DI = ABSENT;
+    /// The second argument.
+    REGS_SI = ABSENT;
+    /// The third.
+    REGS_DX = ABSENT;
+    /// The fourth.
+    REGS_R10 = ABSENT;
+    /// The fifth.
+    REGS_R8 = ABSENT;
+    /// The sixth.
+    REGS_R9 = ABSENT;
+    /// `pt_regs.orig_x0` (ARM): the first argument, whose register has the result when a call returns.
+    REGS_ORIG_X0 = ABSENT;
+    /// `pt_regs.regs` (ARM): the others follow the first.
+    REGS_X = ABSENT;
+    /// Exemplars of a CPU: a power of two, as its logarithm.
+    EXEMPLARS_SHIFT = 0;
     /// Arguments of `btf_trace_sched_switch`: the previous state is the fourth since 5.18.
     SWITCH_ARGS = 3;
     /// Slots of the thread array minus one; a power of two minus one.
@@ -51,6 +69,10 @@ globals! {
 /// Ids of the processes that alone are measured, then zeros; all zeros when everybody is.
 #[unsafe(no_mangle)]
 pub static ONLY: [u32; MAX_ONLY] = [0; MAX_ONLY];
+
+/// What is read for an exemplar of each call besides its arguments: see `kscope_layout::exemplars::text`.
+#[unsafe(no_mangle)]
+pub static TEXTS: [u8; CALL_ROWS as usize] = [0; CALL_ROWS as usize];
 
 /// Is not everybody measured? Where everybody is, the verifier removes what depends on it.
 #[inline(always)]

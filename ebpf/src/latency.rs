@@ -57,13 +57,13 @@ impl Place {
     }
 
     /// Adds one duration, which stands for `weight`: the bucket first, since the sum tells user space to look at it. So `ns`
-    /// must not be 0.
+    /// must not be 0. True when it is the longest of its epoch so far.
     #[inline(always)]
-    pub fn add(self, index: u32, ns: u64, weight: u32, epoch: u32) {
+    pub fn add(self, index: u32, ns: u64, weight: u32, epoch: u32) -> bool {
         add_atomic32(self.bucket(index), weight);
         // SAFETY: `sums` is in a map value.
         add_atomic(unsafe { &raw mut (*self.sums).total_ns }, ns * u64::from(weight));
-        self.raise_max(ns, epoch);
+        self.raise_max(ns, epoch)
     }
 
     /// The same where nobody else writes.
@@ -84,16 +84,18 @@ impl Place {
     }
 
     #[inline(always)]
-    fn raise_max(self, ns: u64, epoch: u32) {
+    fn raise_max(self, ns: u64, epoch: u32) -> bool {
         let packed = pack_max(epoch & 0xffff, ns);
         // SAFETY: `sums` is in a map value; the slot is masked to its array.
         unsafe {
             let slot = (&raw mut (*self.sums).max).cast::<u64>().add((epoch & 1) as usize);
             let held = slot.read_volatile();
             // Of another epoch or smaller. (Epochs wrap at 16 bits: compare them for being equal, not for their order.)
-            if held >> 48 != packed >> 48 || held < packed {
+            let raised = held >> 48 != packed >> 48 || held < packed;
+            if raised {
                 slot.write_volatile(packed);
             }
+            raised
         }
     }
 }

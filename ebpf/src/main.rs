@@ -12,6 +12,8 @@
 #![feature(asm_experimental_arch)]
 #![expect(internal_features, reason = "core::sync::atomic has no fetch_add on the bpf target")]
 
+mod errors;
+mod exemplars;
 mod found;
 mod globals;
 mod latency;

@@ -7,8 +7,11 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::bucket::scale3;
+use kscope_layout::exemplars::ONE_IN;
 use kscope_layout::{CALL_ROWS, COMPAT_CALL, NO_CALL, OTHER_CALL, RecordKey, Thread, cache_cell, state};
 
+use crate::errors;
+use crate::exemplars::{self, How};
 use crate::globals::{self, get};
 use crate::latency::{Place, add_atomic, add_atomic32, record};
 use crate::maps::{CALLS, calls_one_in, calls_since_ns, epoch, weight};
@@ -65,7 +68,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     // One that was entered before may be another call: the return of that one was perhaps not seen.
     if t.call_since_ns >= calls_since_ns() && t.tgid != get(&globals::SELF_TGID) {
         let result = if row == get(&globals::SIGRETURN_CALL) { 0 } else { ctx.arg::<i64>(1) };
-        record_call(t, row, now, result);
+        record_call(&ctx, t, row, now, result);
     }
     0
 }
@@ -94,7 +97,7 @@ fn row_of(task: Task, nr: u64) -> u32 {
 /// Records a call that returned. Only the record of the process is written: user space adds up what all records hold. One
 /// without a record is counted in a row of the host, so that the host's calls stay exact.
 #[inline(always)]
-fn record_call(t: &mut Thread, row: u32, now: u64, result: i64) {
+fn record_call(ctx: &BtfTracePointContext, t: &mut Thread, row: u32, now: u64, result: i64) {
     let key = RecordKey::new(t.tgid, t.process_start_ns, row);
     let place = record(&mut t.records[cache_cell(row)], key, row);
     let Some(to) = place.or_else(|| CALLS.get_ptr_mut(row_of_host(row)).map(Place::in_row)) else { return };
@@ -107,6 +110,7 @@ fn record_call(t: &mut Thread, row: u32, now: u64, result: i64) {
         }
         if result < 0 && result >= FIRST_ERROR {
             add_atomic32(&raw mut (*to.sums).errors, weight);
+            errors::count(key.0, result.unsigned_abs() as u32, weight);
         }
         let (blocked_ns, runnable_ns) = (t.blocked_ns - t.call_blocked_ns, t.runnable_ns - t.call_runnable_ns);
         if blocked_ns != 0 {
@@ -118,7 +122,12 @@ fn record_call(t: &mut Thread, row: u32, now: u64, result: i64) {
     }
     // Between the clocks of two CPUs it can be nothing.
     let ns = if now > t.call_since_ns { now - t.call_since_ns } else { 1 };
-    to.add(scale3(ns), ns, weight, epoch());
+    let bucket = scale3(ns);
+    let slowest = to.add(bucket, ns, weight, epoch());
+    // The low bits of the clock are chance enough, and cost nothing.
+    if slowest || now & (ONE_IN - 1) == 0 {
+        exemplars::keep(ctx.arg(0), result, t, now, How::new(row, bucket, slowest).0);
+    }
 }
 
 /// The place of a row in the table of calls without a record.

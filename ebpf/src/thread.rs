@@ -117,7 +117,7 @@ fn find_or_make(task: Task, tid: u32) -> *mut Thread {
 
 /// Keeps the compiler from moving memory accesses across.
 #[inline(always)]
-fn barrier() {
+pub fn barrier() {
     // SAFETY: no instruction; it only claims to touch memory.
     unsafe { asm!("", options(nostack, preserves_flags)) };
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here imports another module of kscope, and nothing here can fail.
 
+pub mod arguments;
 pub mod budget;
 pub mod filter;
 pub mod histogram;

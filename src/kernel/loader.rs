@@ -17,6 +17,8 @@ use aya::maps::Map;
 use aya::programs::ProgramError;
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
+use kscope_layout::errors::ErrorKey;
+use kscope_layout::exemplars::Exemplar;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
@@ -26,6 +28,7 @@ use super::maps::{Hash, SharedArray, Stack};
 use super::offsets::{Offsets, VMLINUX};
 use super::programs::{HOOK, Insight, PROGRAMS, Program};
 use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
+use crate::core::arguments;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProbeStatus, Qualities};
 
@@ -49,6 +52,19 @@ pub struct Maps {
     pub control: SharedArray<Control>,
     /// What was lost, by `kscope_layout::lost`.
     pub lost: SharedArray<u64>,
+    /// Errors by process, call and number.
+    pub errors: Hash<ErrorKey, u64>,
+    /// The exemplars.
+    pub exemplars: ExemplarMaps,
+}
+
+/// The maps that hold exemplars.
+#[derive(Debug)]
+pub struct ExemplarMaps {
+    /// The rings, one CPU's after the other's: `rings.len() / made.len()` each.
+    pub rings: SharedArray<Exemplar>,
+    /// How many each CPU has written.
+    pub made: SharedArray<u64>,
 }
 
 /// The maps that hold the records, by slot.
@@ -216,7 +232,9 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         ("SHARD_MASK", sizes.call_shards - 1),
         ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
         ("SELF_TGID", std::process::id()),
+        ("EXEMPLARS_SHIFT", sizes.exemplars_shift),
     ];
+    let texts = arguments::texts();
     let mut loader = loader;
     for (name, value) in offsets.globals() {
         loader.override_global(name, value, true);
@@ -225,6 +243,7 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         loader.override_global(name, value, true);
     }
     loader.override_global("ONLY", &chosen[..], true);
+    loader.override_global("TEXTS", &texts[..], true);
     loader
         .map_max_entries("THREADS", sizes.thread_slots)
         .map_max_entries("THREADS_MORE", sizes.threads_more)
@@ -233,7 +252,10 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         .map_max_entries("BUCKETS", sizes.records)
         .map_max_entries("FREE", sizes.records)
         .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
-        .map_max_entries("CPUS", sizes.cpus);
+        .map_max_entries("CPUS", sizes.cpus)
+        .map_max_entries("ERRORS", sizes.errors)
+        .map_max_entries("EXEMPLARS", sizes.exemplars())
+        .map_max_entries("EXEMPLARS_MADE", sizes.cpus);
     loader.load(OBJECT)
 }
 
@@ -246,6 +268,11 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
         cpus: shared(ebpf, "CPUS", sizes.cpus)?,
         control: shared(ebpf, "CONTROL", 1)?,
         lost: shared(ebpf, "LOST", lost::COUNT)?,
+        errors: Hash::new(map_fd(ebpf, "ERRORS")?),
+        exemplars: ExemplarMaps {
+            rings: shared(ebpf, "EXEMPLARS", sizes.exemplars())?,
+            made: shared(ebpf, "EXEMPLARS_MADE", sizes.cpus)?,
+        },
     })
 }
 

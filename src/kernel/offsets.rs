@@ -36,7 +36,7 @@ enum Need {
     OptionalOn(&'static str),
 }
 
-const FIELDS: [Field; 11] = [
+const FIELDS: [Field; 19] = [
     required("TASK_PID", &["task_struct.pid"]),
     required("TASK_TGID", &["task_struct.tgid"]),
     required("TASK_FLAGS", &["task_struct.flags"]),
@@ -51,7 +51,20 @@ const FIELDS: [Field; 11] = [
     // Which system-call entry was used: TS_COMPAT.
     Field { global: "TASK_TI_STATUS", paths: &["task_struct.thread_info.status"], need: Need::OptionalOn("x86_64") },
     required("SOCK_FAMILY", &["sock.__sk_common.skc_family"]),
+    // The arguments of a call, as it was entered with.
+    only_on("x86_64", "REGS_DI", &["pt_regs.di"]),
+    only_on("x86_64", "REGS_SI", &["pt_regs.si"]),
+    only_on("x86_64", "REGS_DX", &["pt_regs.dx"]),
+    only_on("x86_64", "REGS_R10", &["pt_regs.r10"]),
+    only_on("x86_64", "REGS_R8", &["pt_regs.r8"]),
+    only_on("x86_64", "REGS_R9", &["pt_regs.r9"]),
+    only_on("aarch64", "REGS_ORIG_X0", &["pt_regs.orig_x0"]),
+    only_on("aarch64", "REGS_X", &["pt_regs.regs"]),
 ];
+
+const fn only_on(arch: &'static str, global: &'static str, paths: &'static [&'static str]) -> Field {
+    Field { global, paths, need: Need::OptionalOn(arch) }
+}
 
 const fn required(global: &'static str, paths: &'static [&'static str]) -> Field {
     Field { global, paths, need: Need::Required }

@@ -2,6 +2,8 @@
 //!
 //! Pure: it is told the facts of the host. Invariant: at most 64 MiB in all, on any host.
 
+use kscope_layout::errors::ErrorKey;
+use kscope_layout::exemplars::{Exemplar, LIMITS};
 use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Thread, ThreadKey};
 
 /// What the sizes depend on.
@@ -26,6 +28,10 @@ pub struct Sizes {
     pub call_shards: u32,
     /// Rows of run-queue delays.
     pub cpus: u32,
+    /// Counters of errors: triples of process, call and error.
+    pub errors: u32,
+    /// Exemplars of a CPU, as the logarithm of a power of two.
+    pub exemplars_shift: u32,
 }
 
 /// Up to this many CPUs a host is a small one, with fewer threads and processes.
@@ -43,7 +49,15 @@ impl Sizes {
             records: (22_528 + 512 * cpus).min(32_768),
             call_shards: cpus.next_power_of_two().min(4),
             cpus,
+            errors: 8_192,
+            // 2,048 in all, and at least 8 of a CPU.
+            exemplars_shift: 11_u32.saturating_sub(cpus.next_power_of_two().ilog2()).max(3),
         }
+    }
+
+    /// Exemplars of all CPUs.
+    pub const fn exemplars(self) -> u32 {
+        self.cpus << self.exemplars_shift
     }
 }
 
@@ -60,6 +74,10 @@ pub struct Memory {
     pub calls: u64,
     /// Of the run-queue delays.
     pub cpus: u64,
+    /// Of the counters of errors.
+    pub errors: u64,
+    /// Of the exemplars, with their limits.
+    pub exemplars: u64,
 }
 
 impl Sizes {
@@ -71,6 +89,10 @@ impl Sizes {
             records: self.record_bytes(),
             calls: array_bytes::<Row>(self.call_shards * CALL_ROWS),
             cpus: array_bytes::<Row>(self.cpus),
+            errors: self.hash_bytes::<ErrorKey, u64>(self.errors),
+            exemplars: array_bytes::<Exemplar>(self.exemplars())
+                + array_bytes::<u64>(self.cpus)
+                + array_bytes::<u32>(LIMITS),
         }
     }
 
@@ -93,7 +115,7 @@ impl Sizes {
 impl Memory {
     /// Of all maps.
     pub const fn total(self) -> u64 {
-        self.thread_slots + self.threads_more + self.records + self.calls + self.cpus
+        self.thread_slots + self.threads_more + self.records + self.calls + self.cpus + self.errors + self.exemplars
     }
 }
 

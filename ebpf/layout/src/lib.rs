@@ -8,6 +8,8 @@
 #![no_std]
 
 pub mod bucket;
+pub mod errors;
+pub mod exemplars;
 
 use bucket::SCALE3_LEN;
 
