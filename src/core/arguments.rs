@@ -191,7 +191,7 @@ pub fn texts() -> [u8; CALL_ROWS as usize] {
             Address => Some(at | text::ADDRESS),
             _ => None,
         });
-        if let (Some(place), Some(found)) = (texts.get_mut(call.id() as usize), found) {
+        if let (Some(place), Some(found)) = (texts.get_mut(*call as usize), found) {
             *place = found;
         }
     }
@@ -214,9 +214,9 @@ mod tests {
     #[test]
     fn the_programs_are_told_which_argument_is_a_path() {
         let texts = texts();
-        assert_eq!(texts[Sysno::openat.id() as usize], 2);
-        assert_eq!(texts[Sysno::connect.id() as usize], 2 | text::ADDRESS);
-        assert_eq!(texts[Sysno::read.id() as usize], text::NONE);
+        assert_eq!(texts[Sysno::openat as usize], 2);
+        assert_eq!(texts[Sysno::connect as usize], 2 | text::ADDRESS);
+        assert_eq!(texts[Sysno::read as usize], text::NONE);
         assert!(texts.iter().all(|kind| kind & text::ARGUMENT <= 6));
     }
 
@@ -224,6 +224,6 @@ mod tests {
     fn of_others_nothing_is_claimed() {
         assert_eq!(of(u32::MAX), None);
         assert_eq!(of(kscope_layout::COMPAT_CALL), None);
-        assert_eq!(of(Sysno::read.id() as u32), Some(&[Fd, Hidden, Size][..]));
+        assert_eq!(of(Sysno::read as u32), Some(&[Fd, Hidden, Size][..]));
     }
 }

@@ -13,6 +13,8 @@ pub struct Interests {
     pub connections: bool,
     /// What the calls in flight wait for: their arguments, paths, wait channels.
     pub stuck: bool,
+    /// Single slow calls: who is at the other end of their sockets.
+    pub exemplars: bool,
     /// Everything about one process, by pid: its threads, its cgroup.
     pub page: Option<u32>,
 }

@@ -110,6 +110,8 @@ pub struct QualityRow {
     pub network: Quality,
     /// Thread time.
     pub time: Quality,
+    /// Errors by process, call and number.
+    pub errors: Quality,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -272,6 +274,10 @@ pub struct DroppedRow {
     pub threads: u64,
     /// Latencies for which there was no record.
     pub latency: u64,
+    /// Errors for which there was no counter.
+    pub errors: u64,
+    /// Exemplars that were overwritten before they were read.
+    pub exemplars: u64,
 }
 
 /// One program.
@@ -309,7 +315,13 @@ impl Report {
             },
             interval_ns: snapshot.interval_ns,
             only: snapshot.only.to_vec(),
-            quality: QualityRow { syscalls: q.syscalls, runqueue: q.runqueue, network: q.network, time: q.time },
+            quality: QualityRow {
+                syscalls: q.syscalls,
+                runqueue: q.runqueue,
+                network: q.network,
+                time: q.time,
+                errors: q.errors,
+            },
             resolution: Resolution { host_percent: ERROR_PERCENT, process_percent: ERROR_PERCENT },
             sampling: sampling_rows(snapshot),
             command,
@@ -425,7 +437,12 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
         budget: snapshot.sampling.budget,
         rss_bytes: snapshot.own.rss_bytes,
         map_bytes: snapshot.maps.iter().map(|map| map.bytes).sum(),
-        dropped: DroppedRow { threads: snapshot.lost.threads, latency: snapshot.lost.records },
+        dropped: DroppedRow {
+            threads: snapshot.lost.threads,
+            latency: snapshot.lost.records,
+            errors: snapshot.lost.errors,
+            exemplars: snapshot.exemplars.overwritten,
+        },
         probes: snapshot.probes.iter().enumerate().map(probe).collect(),
     }
 }

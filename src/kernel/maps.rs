@@ -124,6 +124,8 @@ impl Drop for Chunk {
     }
 }
 
+/// `BPF_MAP_LOOKUP_ELEM` of include/uapi/linux/bpf.h.
+const LOOKUP_ELEM: libc::c_long = 1;
 /// `BPF_MAP_UPDATE_ELEM` of include/uapi/linux/bpf.h.
 const UPDATE_ELEM: libc::c_long = 2;
 /// `BPF_MAP_DELETE_ELEM`.
@@ -210,6 +212,22 @@ impl<K: Pod, V: Pod> Hash<K, V> {
                 return Ok(());
             }
             (position, first) = (next, false);
+        }
+    }
+
+    /// One entry; `None` when there is none.
+    pub fn get(&self, key: &K) -> io::Result<Option<V>> {
+        let mut value = V::zeroed();
+        let mut attr = ElementAttr {
+            map_fd: self.fd.as_raw_fd().cast_unsigned(),
+            key: ptr::from_ref(key) as u64,
+            value: &raw mut value as u64,
+            ..ElementAttr::default()
+        };
+        match bpf(LOOKUP_ELEM, &mut attr) {
+            Ok(()) => Ok(Some(value)),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            Err(e) => Err(e),
         }
     }
 

@@ -8,6 +8,8 @@ use super::records::Records;
 use super::sampling::Sampling;
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
+use crate::probes::errors::stats::Errors;
+use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{MapUse, RunStats};
 use crate::probes::stuck::stats::InFlight;
@@ -44,6 +46,10 @@ pub struct Sample {
     pub maps: Vec<MapUse>,
     /// What was lost since the start.
     pub lost: Lost,
+    /// Errors that were ever counted.
+    pub errors: Arc<Errors>,
+    /// Single calls that returned since the sample before.
+    pub exemplars: Arc<Exemplars>,
     /// How much was counted since the sample before.
     pub sampling: Sampling,
     /// What each group of numbers is worth, before losses are looked at.

@@ -20,6 +20,8 @@ use crate::core::insight::{Insight, NETWORK, RUN_QUEUE, SYSCALLS};
 use crate::core::latency::{LatencyStats, times};
 use crate::core::quality::Quality;
 use crate::core::units;
+use crate::probes::errors::stats::Errors;
+use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::network::stats::Traffic;
 use crate::probes::syscalls::stats::CallStats;
 use crate::probes::time::stats::TimeSplit;
@@ -168,6 +170,8 @@ fn blank(part: &mut Snapshot, at: usize) {
     match at {
         SYSCALLS => {
             part.calls.clear();
+            part.errors = Errors::default();
+            part.exemplars = Exemplars::default();
             part.processes.iter_mut().for_each(|p| p.calls.clear());
         }
         RUN_QUEUE => {
@@ -241,6 +245,7 @@ fn own_shares(part: &Snapshot, windows: [Option<Window>; 3]) -> Vec<Option<f64>>
 fn scale_calls(part: &mut Snapshot, window: Window, own: &[Option<f64>], cpu_of: Option<&impl Fn(ProcessId) -> u64>) {
     // By call: counted, and what that is scaled to; for the table of the host.
     let mut sums = BTreeMap::<u32, (f64, f64)>::new();
+    let mut factors = BTreeMap::new();
     for (process, own) in part.processes.iter_mut().zip(own) {
         let factor = match (own, cpu_of) {
             (None, _) => window.factor(),
@@ -250,6 +255,7 @@ fn scale_calls(part: &mut Snapshot, window: Window, own: &[Option<f64>], cpu_of:
                 1.0 + (cpu_of(process.id) as f64 - watched) / (watched * own)
             }
         };
+        factors.insert(process.id, factor);
         for call in &mut process.calls {
             let sum = sums.entry(call.nr).or_default();
             let count = call.latency.count() as f64;
@@ -257,6 +263,7 @@ fn scale_calls(part: &mut Snapshot, window: Window, own: &[Option<f64>], cpu_of:
             call.latency = call.latency.scaled(factor, window.watched_ns);
         }
     }
+    part.errors.scale(|id| factors.get(&id).copied().unwrap_or_else(|| window.factor()), window.factor());
     for call in &mut part.calls {
         let factor = sums.get(&call.nr).filter(|s| s.0 > 0.0).map_or_else(|| window.factor(), |s| s.1 / s.0);
         call.latency = call.latency.scaled(factor, window.watched_ns);

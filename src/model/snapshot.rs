@@ -13,6 +13,8 @@ use crate::core::histogram::Histogram;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
+use crate::probes::errors::stats::Errors;
+use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
@@ -49,6 +51,10 @@ pub struct Snapshot {
     pub lost: Lost,
     /// What was lost since the start.
     pub lost_ever: Lost,
+    /// System calls that failed.
+    pub errors: Errors,
+    /// Single calls, the slowest among them.
+    pub exemplars: Exemplars,
     /// How much of what happened was counted.
     pub sampling: Sampling,
     /// What each group of numbers is worth.
@@ -129,6 +135,8 @@ impl Snapshot {
             maps: next.maps.clone(),
             lost,
             lost_ever: next.lost,
+            errors: Errors::between(&prev.errors, &next.errors),
+            exemplars: (*next.exemplars).clone(),
             sampling: next.sampling,
             qualities: next.sampling.lower(next.qualities.lowered_by(next.lost)),
             only: Arc::clone(&next.only),
@@ -166,6 +174,8 @@ impl Snapshot {
         self.maps.clone_from(&later.maps);
         self.lost = self.lost.plus(later.lost);
         self.lost_ever = later.lost_ever;
+        self.errors.append(&later.errors);
+        self.exemplars.append(&later.exemplars);
         self.sampling.append(&later.sampling);
         self.qualities = self.sampling.lower(later.qualities);
         self.probes = Arc::clone(&later.probes);
@@ -184,6 +194,12 @@ impl Snapshot {
     /// Payload of all processes.
     pub fn traffic(&self) -> Traffic {
         self.processes.iter().fold(Traffic::default(), |sum, p| sum.plus(p.traffic))
+    }
+
+    /// The name of a process; empty if it is not in the snapshot.
+    pub fn comm(&self, id: ProcessId) -> &str {
+        let at = self.processes.binary_search_by_key(&id, |p| p.id).ok();
+        at.map_or("", |at| &self.processes[at].ident.comm)
     }
 
     /// The process with this pid that lived last, if any lived in the interval.

@@ -3,6 +3,8 @@
 //! The three first insights (system calls, run queue, network), the time accounting that they share, and what kscope
 //! itself costs. What is loaded into the kernel for them stands in one list, `kernel::programs`.
 
+pub mod errors;
+pub mod exemplars;
 pub mod network;
 pub mod own;
 pub mod runqueue;

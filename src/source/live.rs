@@ -26,6 +26,8 @@ use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Lost, ProcessSample, Records, Sample};
+use crate::probes::errors::probe::ErrorReader;
+use crate::probes::exemplars::probe::ExemplarReader;
 use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
@@ -45,6 +47,8 @@ pub struct Live {
     meter: Meter,
     threads: ThreadReader,
     records: RecordReader,
+    errors: ErrorReader,
+    exemplars: ExemplarReader,
     processes: Processes,
     leaving: Leaving,
     epoch: u32,
@@ -64,6 +68,8 @@ impl Live {
             kernel,
             threads: ThreadReader::default(),
             records: RecordReader::default(),
+            errors: ErrorReader::default(),
+            exemplars: ExemplarReader::default(),
             processes: Processes::default(),
             leaving: Leaving::default(),
             epoch: 0,
@@ -174,6 +180,7 @@ impl Live {
         let settled = self.leaving.settle(pid_is_free, |ids| with_threads(slots, more, |id| ids.contains(&id)))?;
         for id in settled {
             self.records.free(id, &maps.records, epoch)?;
+            self.errors.free(id, &maps.errors)?;
         }
         Ok(())
     }
@@ -255,10 +262,14 @@ impl Source for Live {
         let threads = self.threads.read(&maps.threads, &mut maps.threads_more, horizon)?;
         let inflight = self.in_flight(threads.inflight, at_ns);
         let maps = &mut self.kernel.maps;
+        // Before the records: a process that fails has one, so whose errors are read is in the sample.
+        let errors = self.errors.read(&mut maps.errors)?;
         let records = self.records.read(&maps.records, epoch);
         let calls = self.records.host_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
         let processes = self.processes(&threads.processes, &records);
+        let peers = self.interests.exemplars || self.interests.connections;
+        let exemplars = self.exemplars.read(&self.kernel.maps.exemplars, (at_ns, unix_s), &processes, peers);
         self.forget_the_gone(&processes, epoch)?;
         self.threads.reuse(threads.processes);
         let used = Used {
@@ -267,6 +278,8 @@ impl Source for Live {
             records: records.list().len(),
             calls: calls.len(),
             cpus: cpus.len(),
+            errors: self.errors.used(),
+            exemplars: self.exemplars.used(),
         };
         let lost = self.lost();
         let sample = Sample {
@@ -284,6 +297,8 @@ impl Source for Live {
             programs: self.meter.read(),
             maps: map_uses(self.kernel.sizes, used, lost),
             lost,
+            errors,
+            exemplars,
             sampling: self.watch.sampling(at_ns),
             qualities: self.kernel.qualities,
             only: Arc::clone(&self.kernel.only),

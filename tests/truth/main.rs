@@ -9,6 +9,8 @@
 
 mod budget;
 mod dashboard;
+mod errors;
+mod exemplars;
 mod filters;
 mod kscope;
 mod lifecycle;
@@ -48,6 +50,8 @@ fn trials() -> Vec<Trial> {
         network::CASES,
         time::CASES,
         process::CASES,
+        errors::CASES,
+        exemplars::CASES,
         filters::KERNEL_CASES,
         stuck::CASES,
         verdicts::CASES,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{dashboard, filters, network, process, runqueue, stuck, syscalls, time, verdicts};
+use crate::{dashboard, errors, exemplars, filters, network, process, runqueue, stuck, syscalls, time, verdicts};
 
 /// Runs the workload `args[0]` with the rest as its arguments.
 pub fn main(args: &[String]) -> ExitCode {
@@ -21,6 +21,8 @@ pub fn main(args: &[String]) -> ExitCode {
         network::workload,
         time::workload,
         process::workload,
+        errors::workload,
+        exemplars::workload,
         dashboard::workload,
         filters::workload,
         stuck::workload,

@@ -2,12 +2,15 @@
 //!
 //! Invariant: a part that was not measured is absent, never empty; its quality says why.
 
+mod errors;
+mod exemplars;
 mod stuck;
 mod verdicts;
 
 use serde::Serialize;
 
 use super::report::Scope;
+use crate::core::quality::Quality;
 use crate::model::Snapshot;
 use crate::verdicts::Verdict;
 
@@ -18,19 +21,36 @@ pub struct Sections {
     pub verdicts: Vec<verdicts::Row>,
     /// Calls that were entered and have not returned at the end, oldest first.
     pub stuck: Vec<stuck::Row>,
+    /// Errors by process, call and number, the most often first.
+    pub errors: Option<Vec<errors::Row>>,
+    /// Processes that run in circles.
+    pub spins: Option<Vec<errors::SpinRow>>,
+    /// The slowest single calls, by call.
+    pub exemplars: Option<Vec<exemplars::Row>>,
+    /// What the errors are worth, for people.
+    #[serde(skip)]
+    errors_quality: Quality,
 }
 
 impl Sections {
     /// The parts of a snapshot, of the processes in scope.
     pub fn of(snapshot: &Snapshot, scope: &Scope, verdicts: Vec<Verdict>) -> Self {
         let in_scope = |v: &Verdict| v.pid.and_then(|pid| snapshot.process(pid)).is_none_or(|p| scope.holds(p.id));
-        let verdicts = verdicts.into_iter().filter(in_scope).collect();
-        Self { verdicts: verdicts::rows(verdicts), stuck: stuck::rows(snapshot, scope) }
+        Self {
+            verdicts: verdicts::rows(verdicts.into_iter().filter(in_scope).collect()),
+            stuck: stuck::rows(snapshot, scope),
+            errors: errors::rows(snapshot, scope),
+            spins: errors::spin_rows(snapshot, scope),
+            exemplars: exemplars::rows(snapshot, scope),
+            errors_quality: snapshot.qualities.errors,
+        }
     }
 
     /// Appends them for people.
     pub fn write(&self, out: &mut String) {
         verdicts::write(&self.verdicts, out);
         stuck::write(&self.stuck, out);
+        errors::write(self.errors.as_deref(), self.spins.as_deref(), self.errors_quality.mark(), out);
+        exemplars::write(self.exemplars.as_deref(), out);
     }
 }

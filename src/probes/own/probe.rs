@@ -19,6 +19,10 @@ pub struct Used {
     pub calls: usize,
     /// Rows of run-queue delays.
     pub cpus: usize,
+    /// Counters of errors.
+    pub errors: usize,
+    /// Exemplars.
+    pub exemplars: usize,
 }
 
 /// The maps that grow with the host. The others hold one entry each.
@@ -37,6 +41,8 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
         map("THREADS_MORE", "threads beside", used.more, sizes.threads_more, memory.threads_more, Some(lost.threads)),
         map("BUCKETS", "process × call", used.records, sizes.records, memory.records, Some(lost.records)),
         map("CALLS", "calls without record", used.calls, CALL_ROWS, memory.calls, None),
+        map("ERRORS", "process × call × error", used.errors, sizes.errors, memory.errors, Some(lost.errors)),
+        map("EXEMPLARS", "slow calls", used.exemplars, sizes.exemplars(), memory.exemplars, None),
         map("CPUS", "delays by CPU", used.cpus, sizes.cpus, memory.cpus, None),
     ]
 }

@@ -7,6 +7,6 @@ mod args;
 mod asleep;
 mod locks;
 pub mod probe;
-mod sockets;
+pub mod sockets;
 pub mod stats;
 pub mod view;
