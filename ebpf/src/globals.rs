@@ -32,6 +32,18 @@ globals! {
     TASK_EXEC = ABSENT;
     /// `task_struct.comm`
     TASK_COMM = ABSENT;
+    /// `task_struct.real_parent`
+    TASK_PARENT = ABSENT;
+    /// `task_struct.exit_code`
+    TASK_EXIT_CODE = ABSENT;
+    /// `task_struct.signal`
+    TASK_SIGNAL = ABSENT;
+    /// `signal_struct.live`
+    SIGNAL_LIVE = ABSENT;
+    /// `signal_struct.flags`
+    SIGNAL_FLAGS = ABSENT;
+    /// `signal_struct.group_exit_code`
+    SIGNAL_EXIT_CODE = ABSENT;
     /// `task_struct.thread_info.status` (x86)
     TASK_TI_STATUS = ABSENT;
     /// `sock.__sk_common.skc_family`
@@ -56,6 +68,8 @@ globals! {
     EXEMPLARS_SHIFT = 0;
     /// Arguments of `btf_trace_sched_switch`: the previous state is the fourth since 5.18.
     SWITCH_ARGS = 3;
+    /// Arguments of `btf_trace_sched_process_exit`: whether the thread is the last one is the second, where there is a second.
+    EXIT_ARGS = 1;
     /// Slots of the thread array minus one; a power of two minus one.
     SLOT_MASK = 0;
     /// Shards of the system-call table minus one; a power of two minus one.

@@ -17,6 +17,7 @@ mod exemplars;
 mod found;
 mod globals;
 mod latency;
+mod lives;
 mod maps;
 mod network;
 mod process;

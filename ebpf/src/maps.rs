@@ -6,6 +6,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, Stack};
+use kscope_layout::lives::events;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, RecordKey, Row, Thread, ThreadKey, lost};
 
 use crate::latency::add_atomic;
@@ -45,6 +46,10 @@ pub static CPUS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// What user space says while the programs run.
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// How many processes began, turned to a program, and ended, by `kscope_layout::lives::events`.
+#[map]
+pub static LIVES: Array<u64> = Array::with_max_entries(events::COUNT, BPF_F_MMAPABLE);
 
 /// Counters of what was lost, by `kscope_layout::lost`.
 #[map]

@@ -1,9 +1,11 @@
-//! The end of threads: the last name is kept, since nobody can ask a dead process for it.
+//! The end of threads: the last name is kept, since nobody can ask a dead process for it. With its last thread a process ends
+//! (`lives.rs`).
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::flags;
 
+use crate::lives;
 use crate::task::Task;
 use crate::thread;
 
@@ -18,5 +20,6 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
             t.comm = task.comm();
         });
     }
+    lives::end(&ctx, task);
     0
 }

@@ -120,6 +120,7 @@ fn record_call(ctx: &BtfTracePointContext, t: &mut Thread, row: u32, now: u64, r
             add_atomic(&raw mut (*to.sums).runnable_ns, runnable_ns * u64::from(weight));
         }
     }
+    t.calls += u64::from(weight);
     // Between the clocks of two CPUs it can be nothing.
     let ns = if now > t.call_since_ns { now - t.call_since_ns } else { 1 };
     let bucket = scale3(ns);

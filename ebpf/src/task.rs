@@ -13,6 +13,10 @@ const UNINTERRUPTIBLE: u32 = 0x2;
 const DEAD: u32 = 0x80;
 /// `TASK_NOLOAD`: idle kernel threads sleep uninterruptibly but are not in trouble.
 const NOLOAD: u32 = 0x400;
+/// `PF_FORKNOEXEC`
+const FORKNOEXEC: u32 = 0x40;
+/// `SIGNAL_GROUP_EXIT` of include/linux/sched/signal.h
+const GROUP_EXIT: u32 = 0x4;
 /// `PF_KTHREAD`
 const KTHREAD: u32 = 0x0020_0000;
 /// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: inside a 32-bit system call.
@@ -63,7 +67,7 @@ impl Task {
     /// Start of its process.
     #[inline(always)]
     pub fn process_start_ns(self) -> u64 {
-        Self(self.read::<*const u8>(&globals::TASK_GROUP_LEADER)).start_ns()
+        self.group_leader().start_ns()
     }
 
     /// Time on CPUs as the scheduler accounts it, ns. Exact at a switch away; leaves out what a hypervisor stole where
@@ -103,6 +107,47 @@ impl Task {
         };
         // SAFETY: two u64 are 16 bytes.
         unsafe { core::mem::transmute([low, high]) }
+    }
+
+    /// The main thread of its process.
+    #[inline(always)]
+    pub fn group_leader(self) -> Self {
+        Self(self.read(&globals::TASK_GROUP_LEADER))
+    }
+
+    /// A thread of the process that made it, or that has adopted it since.
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        Self(self.read(&globals::TASK_PARENT))
+    }
+
+    /// True for a thread that has called no `execve` since it was made.
+    #[inline(always)]
+    pub fn is_mere_fork(self) -> bool {
+        self.read::<u32>(&globals::TASK_FLAGS) & FORKNOEXEC != 0
+    }
+
+    /// A field of what all threads of the process share for their signals.
+    #[inline(always)]
+    fn signal(self, offset: &'static u32) -> u32 {
+        Self(self.read(&globals::TASK_SIGNAL)).read(offset)
+    }
+
+    /// Threads of its process that have not begun to exit.
+    #[inline(always)]
+    pub fn live_threads(self) -> u32 {
+        self.signal(&globals::SIGNAL_LIVE)
+    }
+
+    /// What the parent is told of the end of its process: what all threads were told to exit with, or else with what the main
+    /// thread has (`wait_task_zombie` of kernel/exit.c).
+    #[inline(always)]
+    pub fn wait_status(self) -> u32 {
+        if self.signal(&globals::SIGNAL_FLAGS) & GROUP_EXIT != 0 {
+            self.signal(&globals::SIGNAL_EXIT_CODE)
+        } else {
+            self.group_leader().read(&globals::TASK_EXIT_CODE)
+        }
     }
 
     /// True inside a call made through the 32-bit entry of x86, whose numbers mean other calls.

@@ -152,7 +152,7 @@ static EMPTY: Thread = Thread {
     parent_tgid: 0,
     cpu: 0,
     parent_start_ns: 0,
-    born_ns: 0,
+    calls: 0,
     since_ns: 0,
     user_ns: 0,
     kernel_ns: 0,
@@ -189,7 +189,6 @@ fn begin(thread: *mut Thread, task: Task) {
     thread.state = state::UNKNOWN;
     thread.process_start_ns = task.process_start_ns();
     thread.start_ns = task.start_ns();
-    thread.born_ns = now;
     thread.since_ns = now;
     // Of a running thread this lags by up to a tick, so the next comparison finds nothing left over: the safe side.
     thread.exec_ns = task.exec_ns();

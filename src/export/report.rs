@@ -112,6 +112,8 @@ pub struct QualityRow {
     pub time: Quality,
     /// Errors by process, call and number.
     pub errors: Quality,
+    /// Processes that ended.
+    pub dead: Quality,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -278,6 +280,8 @@ pub struct DroppedRow {
     pub errors: u64,
     /// Exemplars that were overwritten before they were read.
     pub exemplars: u64,
+    /// Processes that ended and found no room in the ledger.
+    pub dead: u64,
 }
 
 /// One program.
@@ -321,6 +325,7 @@ impl Report {
                 network: q.network,
                 time: q.time,
                 errors: q.errors,
+                dead: q.dead,
             },
             resolution: Resolution { host_percent: ERROR_PERCENT, process_percent: ERROR_PERCENT },
             sampling: sampling_rows(snapshot),
@@ -336,7 +341,7 @@ impl Report {
 }
 
 /// A group of numbers, or `None` if nothing measures it.
-fn measured<T>(quality: Quality, value: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn measured<T>(quality: Quality, value: impl FnOnce() -> T) -> Option<T> {
     (quality != Quality::NotAvailable).then(value)
 }
 
@@ -442,6 +447,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
             latency: snapshot.lost.records,
             errors: snapshot.lost.errors,
             exemplars: snapshot.exemplars.overwritten,
+            dead: snapshot.lost.dead,
         },
         probes: snapshot.probes.iter().enumerate().map(probe).collect(),
     }

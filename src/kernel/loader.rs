@@ -19,6 +19,7 @@ use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::Exemplar;
+use kscope_layout::lives::{Death, events};
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
@@ -50,6 +51,10 @@ pub struct Maps {
     pub cpus: SharedArray<Row>,
     /// The epoch.
     pub control: SharedArray<Control>,
+    /// Processes that ended, until they are read.
+    pub deaths: Hash<RecordKey, Death>,
+    /// Forks, execs and ends, by `kscope_layout::lives::events`.
+    pub lives: SharedArray<u64>,
     /// What was lost, by `kscope_layout::lost`.
     pub lost: SharedArray<u64>,
     /// Errors by process, call and number.
@@ -255,7 +260,8 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         .map_max_entries("CPUS", sizes.cpus)
         .map_max_entries("ERRORS", sizes.errors)
         .map_max_entries("EXEMPLARS", sizes.exemplars())
-        .map_max_entries("EXEMPLARS_MADE", sizes.cpus);
+        .map_max_entries("EXEMPLARS_MADE", sizes.cpus)
+        .map_max_entries("DEATHS", sizes.deaths);
     loader.load(OBJECT)
 }
 
@@ -267,6 +273,8 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
         calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,
         cpus: shared(ebpf, "CPUS", sizes.cpus)?,
         control: shared(ebpf, "CONTROL", 1)?,
+        deaths: Hash::new(map_fd(ebpf, "DEATHS")?),
+        lives: shared(ebpf, "LIVES", events::COUNT)?,
         lost: shared(ebpf, "LOST", lost::COUNT)?,
         errors: Hash::new(map_fd(ebpf, "ERRORS")?),
         exemplars: ExemplarMaps {

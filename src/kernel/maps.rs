@@ -132,6 +132,8 @@ const UPDATE_ELEM: libc::c_long = 2;
 const DELETE_ELEM: libc::c_long = 3;
 /// `BPF_MAP_LOOKUP_BATCH`.
 const LOOKUP_BATCH: libc::c_long = 24;
+/// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
+const LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
 
 /// The part of `union bpf_attr` that batch commands use.
 #[repr(C)]
@@ -176,7 +178,16 @@ impl<K: Pod, V: Pod> Hash<K, V> {
     }
 
     /// Calls `each` for all entries, in the order of the map. An entry that is added or removed meanwhile may be missed.
-    pub fn for_each(&mut self, mut each: impl FnMut(K, &V)) -> io::Result<()> {
+    pub fn for_each(&mut self, each: impl FnMut(K, &V)) -> io::Result<()> {
+        self.pass(LOOKUP_BATCH, each)
+    }
+
+    /// The same, and removes them: each entry is seen once, and none goes unseen.
+    pub fn drain(&mut self, each: impl FnMut(K, &V)) -> io::Result<()> {
+        self.pass(LOOKUP_AND_DELETE_BATCH, each)
+    }
+
+    fn pass(&mut self, command: libc::c_long, mut each: impl FnMut(K, &V)) -> io::Result<()> {
         let mut size = Self::BATCH.max(self.keys.len());
         let mut position = 0_u64;
         let mut first = true;
@@ -193,7 +204,7 @@ impl<K: Pod, V: Pod> Hash<K, V> {
                 map_fd: self.fd.as_raw_fd().cast_unsigned(),
                 ..BatchAttr::default()
             };
-            let result = bpf(LOOKUP_BATCH, &mut attr);
+            let result = bpf(command, &mut attr);
             match &result {
                 // ENOENT is the end; what was found on the way there counts.
                 Ok(()) => {}

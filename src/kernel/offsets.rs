@@ -36,7 +36,7 @@ enum Need {
     OptionalOn(&'static str),
 }
 
-const FIELDS: [Field; 19] = [
+const FIELDS: &[Field] = &[
     required("TASK_PID", &["task_struct.pid"]),
     required("TASK_TGID", &["task_struct.tgid"]),
     required("TASK_FLAGS", &["task_struct.flags"]),
@@ -48,6 +48,12 @@ const FIELDS: [Field; 19] = [
     required("TASK_ON_CPU", &["task_struct.on_cpu"]),
     required("TASK_EXEC", &["task_struct.se.sum_exec_runtime"]),
     required("TASK_COMM", &["task_struct.comm"]),
+    required("TASK_PARENT", &["task_struct.real_parent"]),
+    required("TASK_EXIT_CODE", &["task_struct.exit_code"]),
+    required("TASK_SIGNAL", &["task_struct.signal"]),
+    required("SIGNAL_LIVE", &["signal_struct.live"]),
+    required("SIGNAL_FLAGS", &["signal_struct.flags"]),
+    required("SIGNAL_EXIT_CODE", &["signal_struct.group_exit_code"]),
     // Which system-call entry was used: TS_COMPAT.
     Field { global: "TASK_TI_STATUS", paths: &["task_struct.thread_info.status"], need: Need::OptionalOn("x86_64") },
     required("SOCK_FAMILY", &["sock.__sk_common.skc_family"]),
@@ -72,6 +78,8 @@ const fn required(global: &'static str, paths: &'static [&'static str]) -> Field
 
 /// The global that takes the number of arguments of `sched_switch`: 3, or 4 since 5.18, which appended `prev_state`.
 const SWITCH_ARGS: &str = "SWITCH_ARGS";
+/// The same of `sched_process_exit`: 1, or 2 where it says whether the thread is the last one (`group_dead`).
+const EXIT_ARGS: &str = "EXIT_ARGS";
 
 /// Why the running kernel's structures are not known. Without them nothing can be measured.
 #[derive(Debug, Error)]
@@ -122,11 +130,12 @@ impl Offsets {
     /// The same from the file's bytes.
     pub fn from_btf(bytes: &[u8]) -> Result<Self, OffsetsError> {
         let btf = Btf::parse(bytes)?;
-        let mut globals = Vec::with_capacity(FIELDS.len() + 1);
-        for field in &FIELDS {
+        let mut globals = Vec::with_capacity(FIELDS.len() + 2);
+        for field in FIELDS {
             globals.push((field.global, field.offset(&btf)?));
         }
         globals.push((SWITCH_ARGS, btf.tracepoint_arity("sched_switch")?.unwrap_or(ABSENT)));
+        globals.push((EXIT_ARGS, btf.tracepoint_arity("sched_process_exit")?.unwrap_or(1)));
         let mut tracepoints = Vec::with_capacity(PROGRAMS.len());
         for program in PROGRAMS {
             if btf.tracepoint_arity(program.tracepoint)?.is_some() {

@@ -6,13 +6,14 @@ fn kernel(task: &[Member], status: u32, tracepoints: &[(&str, u32)]) -> Vec<u8> 
     let mut blob = Blob::new();
     let int = blob.int("int", 4);
     let info = blob.structure_with_bit_fields("thread_info", &[("flags", int, 0), ("status", int, status)]);
-    let names = ["pid", "tgid", "flags", "group_leader", "on_cpu", "comm"];
+    let names = ["pid", "tgid", "flags", "group_leader", "on_cpu", "comm", "real_parent", "exit_code", "signal"];
     let entity = blob.structure("sched_entity", &[("sum_exec_runtime", int, 64)]);
     let mut members = vec![("thread_info", info, 0), ("se", entity, 640)];
     members.extend((3..).zip(names).map(|(i, name)| (name, int, i * 32)));
     members.extend_from_slice(task);
     blob.structure("task_struct", &members);
     let common = blob.structure("sock_common", &[("skc_family", int, 128)]);
+    blob.structure("signal_struct", &[("live", int, 32), ("flags", int, 64), ("group_exit_code", int, 96)]);
     blob.structure("sock", &[("__sk_common", common, 64)]);
     for (name, arguments) in tracepoints {
         blob.tracepoint(name, *arguments);
@@ -68,7 +69,7 @@ fn a_kernel_without_btf_is_told_what_to_do() {
 
 #[test]
 fn each_global_is_named_once() {
-    let mut names: Vec<&str> = FIELDS.iter().map(|field| field.global).chain([SWITCH_ARGS]).collect();
+    let mut names: Vec<&str> = FIELDS.iter().map(|field| field.global).chain([SWITCH_ARGS, EXIT_ARGS]).collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();

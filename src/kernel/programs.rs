@@ -22,6 +22,8 @@ pub const PROGRAMS: &[Program] = &[
     on("sched_wakeup", Insight::RunQueue),
     on("sched_wakeup_new", Insight::RunQueue),
     on("sched_process_exit", Insight::Exits),
+    on("sched_process_fork", Insight::Exits),
+    on("sched_process_exec", Insight::Exits),
     on("sys_enter", Insight::Syscalls),
     on("sys_exit", Insight::Syscalls),
     on("sock_send_length", Insight::Network),

@@ -4,6 +4,7 @@
 
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::{Exemplar, LIMITS};
+use kscope_layout::lives::Death;
 use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Thread, ThreadKey};
 
 /// What the sizes depend on.
@@ -32,6 +33,8 @@ pub struct Sizes {
     pub errors: u32,
     /// Exemplars of a CPU, as the logarithm of a power of two.
     pub exemplars_shift: u32,
+    /// Processes that ended since the last sample.
+    pub deaths: u32,
 }
 
 /// Up to this many CPUs a host is a small one, with fewer threads and processes.
@@ -52,6 +55,7 @@ impl Sizes {
             errors: 8_192,
             // 2,048 in all, and at least 8 of a CPU.
             exemplars_shift: 11_u32.saturating_sub(cpus.next_power_of_two().ilog2()).max(3),
+            deaths: 12_288,
         }
     }
 
@@ -78,6 +82,8 @@ pub struct Memory {
     pub errors: u64,
     /// Of the exemplars, with their limits.
     pub exemplars: u64,
+    /// Of the ledger of the dead.
+    pub deaths: u64,
 }
 
 impl Sizes {
@@ -93,6 +99,7 @@ impl Sizes {
             exemplars: array_bytes::<Exemplar>(self.exemplars())
                 + array_bytes::<u64>(self.cpus)
                 + array_bytes::<u32>(LIMITS),
+            deaths: self.hash_bytes::<RecordKey, Death>(self.deaths),
         }
     }
 
@@ -115,7 +122,14 @@ impl Sizes {
 impl Memory {
     /// Of all maps.
     pub const fn total(self) -> u64 {
-        self.thread_slots + self.threads_more + self.records + self.calls + self.cpus + self.errors + self.exemplars
+        self.thread_slots
+            + self.threads_more
+            + self.records
+            + self.calls
+            + self.cpus
+            + self.errors
+            + self.exemplars
+            + self.deaths
     }
 }
 

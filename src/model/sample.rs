@@ -10,6 +10,7 @@ use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
+use crate::probes::lives::stats::{Dead, Turnover};
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{MapUse, RunStats};
 use crate::probes::stuck::stats::InFlight;
@@ -34,6 +35,10 @@ pub struct Sample {
     pub records: Arc<Records>,
     /// Processes, sorted by identity.
     pub processes: Vec<ProcessSample>,
+    /// Processes that are gone since the sample before: those that exited, and those of which only the end was seen.
+    pub dead: Vec<Dead>,
+    /// Processes made and ended since the start.
+    pub turnover: Turnover,
     /// Calls in flight, oldest first.
     pub inflight: Vec<InFlight>,
     /// Network interfaces, by name.

@@ -22,6 +22,7 @@ use crate::core::quality::Quality;
 use crate::core::units;
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
+use crate::probes::lives::stats::Dead;
 use crate::probes::network::stats::Traffic;
 use crate::probes::syscalls::stats::CallStats;
 use crate::probes::time::stats::TimeSplit;
@@ -88,7 +89,20 @@ impl Sampling {
             // On and off CPU comes from the scheduler, user and kernel from the calls.
             time: lower(lower(qualities.time, RUN_QUEUE), SYSCALLS),
             errors: lower(qualities.errors, SYSCALLS),
+            dead: if self.is_all() { qualities.dead } else { qualities.dead.worst(Quality::Sampled) },
             ..qualities
+        }
+    }
+
+    /// What is known of a process that is gone: nothing of what was watched in windows, since its whole life is not a window.
+    #[must_use]
+    pub fn known_of(&self, dead: &Dead) -> Dead {
+        let always = |at: usize| self.shares[at].unwatched_ns == 0 && self.shares[at].window_ns == 0;
+        Dead {
+            time: dead.time.filter(|_| always(RUN_QUEUE) && always(SYSCALLS)),
+            calls: dead.calls.filter(|_| always(SYSCALLS)),
+            traffic: dead.traffic.filter(|_| always(NETWORK)),
+            ..dead.clone()
         }
     }
 

@@ -15,6 +15,7 @@ use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
+use crate::probes::lives::stats::{Dead, Turnover};
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
@@ -37,6 +38,10 @@ pub struct Snapshot {
     pub cpus: Vec<CpuStats>,
     /// Every process that lived in the interval, by identity.
     pub processes: Vec<ProcessStats>,
+    /// Processes that ended in the interval.
+    pub dead: Vec<Dead>,
+    /// How many processes were made and ended.
+    pub turnover: Turnover,
     /// Calls in flight at the end, oldest first.
     pub inflight: Vec<InFlight>,
     /// Wire bytes of each interface.
@@ -128,6 +133,8 @@ impl Snapshot {
                 .map(|(cpu, delay)| CpuStats { cpu, delay })
                 .collect(),
             processes,
+            dead: next.dead.iter().map(|dead| next.sampling.known_of(dead)).collect(),
+            turnover: next.turnover.since(prev.turnover),
             inflight: next.inflight.clone(),
             interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
             own: Own { cpu_ns: next.own.cpu_ns.saturating_sub(prev.own.cpu_ns), ..next.own },
@@ -159,6 +166,8 @@ impl Snapshot {
                 Err(at) => self.processes.insert(at, process.clone()),
             }
         }
+        self.dead.extend_from_slice(&later.dead);
+        self.turnover = self.turnover.plus(later.turnover);
         self.inflight.clone_from(&later.inflight);
         for interface in &later.interfaces {
             match self.interfaces.iter_mut().find(|i| i.name == interface.name) {

@@ -5,6 +5,7 @@
 
 pub mod errors;
 pub mod exemplars;
+pub mod lives;
 pub mod network;
 pub mod own;
 pub mod runqueue;

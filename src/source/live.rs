@@ -28,6 +28,8 @@ use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Lost, ProcessSample, Records, Sample};
 use crate::probes::errors::probe::ErrorReader;
 use crate::probes::exemplars::probe::ExemplarReader;
+use crate::probes::lives::probe::{Known, Ledger, read_turnover};
+use crate::probes::lives::stats::Dead;
 use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
@@ -58,6 +60,9 @@ pub struct Live {
     last_read: Duration,
     interests: Interests,
     stuck: StuckReader,
+    ledger: Ledger,
+    /// When it began to watch.
+    began_ns: u64,
 }
 
 impl Live {
@@ -78,6 +83,8 @@ impl Live {
             last_read: Duration::ZERO,
             interests: Interests::default(),
             stuck: StuckReader::default(),
+            ledger: Ledger::default(),
+            began_ns: monotonic_ns(),
         }
     }
 
@@ -221,6 +228,18 @@ impl Live {
         ids.iter().map(|id| self.process(*id, readings.get(id), records)).collect()
     }
 
+    /// Those among the processes of a sample that are gone, and those of which only the end was seen.
+    fn dead(
+        &mut self,
+        processes: &[ProcessSample],
+        readings: &HashMap<ProcessId, ProcessReading>,
+        at_ns: u64,
+    ) -> Vec<Dead> {
+        let watched_ns = at_ns.saturating_sub(self.began_ns);
+        let known = Known { readings, name: |id| self.processes.name(id), watched_ns };
+        self.ledger.bury(processes, &known)
+    }
+
     /// Is a process gone of which no living thread was found? Its pid may still be there: a zombie, somebody else by now, or
     /// a thread was born into a part of the table that had been read already. The last has a thread in the next sample.
     fn is_gone(&mut self, id: ProcessId) -> bool {
@@ -229,7 +248,7 @@ impl Live {
 
     fn process(&mut self, id: ProcessId, reading: Option<&ProcessReading>, records: &Records) -> ProcessSample {
         let Some(reading) = reading else { return ProcessSample { id, ..ProcessSample::default() } };
-        let exited = reading.threads == 0 && self.is_gone(id);
+        let exited = reading.threads == 0 && (self.ledger.holds(id) || self.is_gone(id));
         if reading.threads > 0 {
             self.threadless.remove(&id);
         }
@@ -264,12 +283,14 @@ impl Source for Live {
         let maps = &mut self.kernel.maps;
         // Before the records: a process that fails has one, so whose errors are read is in the sample.
         let errors = self.errors.read(&mut maps.errors)?;
+        self.ledger.read(&mut maps.deaths)?;
         let records = self.records.read(&maps.records, epoch);
         let calls = self.records.host_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
         let processes = self.processes(&threads.processes, &records);
         let peers = self.interests.exemplars || self.interests.connections;
         let exemplars = self.exemplars.read(&self.kernel.maps.exemplars, (at_ns, unix_s), &processes, peers);
+        let dead = self.dead(&processes, &threads.processes, at_ns);
         self.forget_the_gone(&processes, epoch)?;
         self.threads.reuse(threads.processes);
         let used = Used {
@@ -280,6 +301,7 @@ impl Source for Live {
             cpus: cpus.len(),
             errors: self.errors.used(),
             exemplars: self.exemplars.used(),
+            deaths: dead.len(),
         };
         let lost = self.lost();
         let sample = Sample {
@@ -292,6 +314,8 @@ impl Source for Live {
             records,
             processes,
             inflight,
+            dead,
+            turnover: read_turnover(&self.kernel.maps.lives),
             interfaces: read_interfaces(),
             own: read_own(self.last_read),
             programs: self.meter.read(),

@@ -66,6 +66,11 @@ impl Processes {
         ident
     }
 
+    /// Its name, as it was asked for last.
+    pub fn name(&self, id: ProcessId) -> Option<Arc<str>> {
+        self.known.get(&id).map(|known| known.ident.comm.as_str().into())
+    }
+
     /// Drops what is known of a process that is gone.
     pub fn forget(&mut self, id: ProcessId) {
         self.known.remove(&id);

@@ -14,6 +14,7 @@ mod exemplars;
 mod filters;
 mod kscope;
 mod lifecycle;
+mod lives;
 mod network;
 mod own;
 mod process;
@@ -52,6 +53,7 @@ fn trials() -> Vec<Trial> {
         process::CASES,
         errors::CASES,
         exemplars::CASES,
+        lives::CASES,
         filters::KERNEL_CASES,
         stuck::CASES,
         verdicts::CASES,

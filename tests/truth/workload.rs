@@ -10,7 +10,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{dashboard, errors, exemplars, filters, network, process, runqueue, stuck, syscalls, time, verdicts};
+use crate::dashboard;
+use crate::errors;
+use crate::exemplars;
+use crate::filters;
+use crate::lives;
+use crate::network;
+use crate::process;
+use crate::runqueue;
+use crate::stuck;
+use crate::syscalls;
+use crate::time;
+use crate::verdicts;
 
 /// Runs the workload `args[0]` with the rest as its arguments.
 pub fn main(args: &[String]) -> ExitCode {
@@ -23,6 +34,7 @@ pub fn main(args: &[String]) -> ExitCode {
         process::workload,
         errors::workload,
         exemplars::workload,
+        lives::workload,
         dashboard::workload,
         filters::workload,
         stuck::workload,

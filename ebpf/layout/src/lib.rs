@@ -10,6 +10,7 @@
 pub mod bucket;
 pub mod errors;
 pub mod exemplars;
+pub mod lives;
 
 use bucket::SCALE3_LEN;
 
@@ -84,8 +85,8 @@ pub struct Thread {
     pub cpu: u32,
     /// Start of the creator's process, `CLOCK_BOOTTIME`; 0 where that was not seen.
     pub parent_start_ns: u64,
-    /// When this entry was made.
-    pub born_ns: u64,
+    /// System calls that it completed, as those of the records; here they are counted also when there is no record left.
+    pub calls: u64,
     /// Up to when the four times below are accounted; what came after belongs to the present state.
     pub since_ns: u64,
     /// On CPU, not inside a system call (page faults and interrupts included).

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a part that was not measured is absent, never empty; its quality says why.
 
+mod dead;
 mod errors;
 mod exemplars;
 mod stuck;
@@ -30,6 +31,8 @@ pub struct Sections {
     /// What the errors are worth, for people.
     #[serde(skip)]
     errors_quality: Quality,
+    /// Processes that ended.
+    pub dead: Option<dead::Section>,
 }
 
 impl Sections {
@@ -39,6 +42,7 @@ impl Sections {
         Self {
             verdicts: verdicts::rows(verdicts.into_iter().filter(in_scope).collect()),
             stuck: stuck::rows(snapshot, scope),
+            dead: dead::section(snapshot, scope),
             errors: errors::rows(snapshot, scope),
             spins: errors::spin_rows(snapshot, scope),
             exemplars: exemplars::rows(snapshot, scope),
@@ -52,5 +56,6 @@ impl Sections {
         stuck::write(&self.stuck, out);
         errors::write(self.errors.as_deref(), self.spins.as_deref(), self.errors_quality.mark(), out);
         exemplars::write(self.exemplars.as_deref(), out);
+        dead::write(self.dead.as_ref(), out);
     }
 }

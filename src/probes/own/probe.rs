@@ -23,6 +23,8 @@ pub struct Used {
     pub errors: usize,
     /// Exemplars.
     pub exemplars: usize,
+    /// Ends in the ledger.
+    pub deaths: usize,
 }
 
 /// The maps that grow with the host. The others hold one entry each.
@@ -43,6 +45,7 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
         map("CALLS", "calls without record", used.calls, CALL_ROWS, memory.calls, None),
         map("ERRORS", "process × call × error", used.errors, sizes.errors, memory.errors, Some(lost.errors)),
         map("EXEMPLARS", "slow calls", used.exemplars, sizes.exemplars(), memory.exemplars, None),
+        map("DEATHS", "ended processes", used.deaths, sizes.deaths, memory.deaths, Some(lost.dead)),
         map("CPUS", "delays by CPU", used.cpus, sizes.cpus, memory.cpus, None),
     ]
 }

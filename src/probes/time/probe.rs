@@ -29,6 +29,8 @@ pub struct Account {
     pub voluntary: u64,
     /// Times one was pushed off a CPU.
     pub preempted: u64,
+    /// System calls that they completed, also those for which there was no record.
+    pub calls: u64,
 }
 
 impl Account {
@@ -37,6 +39,7 @@ impl Account {
         self.traffic = self.traffic.plus(other.traffic);
         self.voluntary += other.voluntary;
         self.preempted += other.preempted;
+        self.calls += other.calls;
     }
 }
 
@@ -331,6 +334,7 @@ fn account_of(thread: &Thread) -> Account {
         },
         voluntary: thread.voluntary.into(),
         preempted: thread.preempted.into(),
+        calls: thread.calls,
     }
 }
 
