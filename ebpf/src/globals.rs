@@ -66,6 +66,26 @@ globals! {
     REGS_X = ABSENT;
     /// Exemplars of a CPU: a power of two, as its logarithm.
     EXEMPLARS_SHIFT = 0;
+    /// `sock.__sk_common.skc_state`
+    SOCK_STATE = ABSENT;
+    /// `sock.sk_protocol`
+    SOCK_PROTOCOL = ABSENT;
+    /// `sock.__sk_common.skc_num`: the port of this end, in the host's order
+    SOCK_NUM = ABSENT;
+    /// `sock.__sk_common.skc_dport`: that of the other end, in the network's
+    SOCK_DPORT = ABSENT;
+    /// `sock.__sk_common.skc_rcv_saddr`
+    SOCK_RCV_SADDR = ABSENT;
+    /// `sock.__sk_common.skc_daddr`
+    SOCK_DADDR = ABSENT;
+    /// `sock.__sk_common.skc_v6_rcv_saddr`
+    SOCK_V6_RCV_SADDR = ABSENT;
+    /// `sock.__sk_common.skc_v6_daddr`
+    SOCK_V6_DADDR = ABSENT;
+    /// `sock.__sk_common.skc_net.net`
+    SOCK_NET = ABSENT;
+    /// `net.ns.inum`
+    NET_INUM = ABSENT;
     /// Arguments of `btf_trace_sched_switch`: the previous state is the fourth since 5.18.
     SWITCH_ARGS = 3;
     /// Arguments of `btf_trace_sched_process_exit`: whether the thread is the last one is the second, where there is a second.

@@ -14,6 +14,7 @@
 
 mod errors;
 mod exemplars;
+mod connections;
 mod found;
 mod globals;
 mod latency;

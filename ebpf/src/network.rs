@@ -6,13 +6,12 @@
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::BLIND;
+use kscope_layout::connections::{AF_INET, AF_INET6};
 
 use crate::globals::{self, get};
 use crate::maps::{transfers_one_in, transfers_since_ns, weight};
 use crate::thread;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
 /// The bytes stay in the socket, and are counted when they are taken.
 const MSG_PEEK: i32 = 2;
 
@@ -33,7 +32,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
-    if ctx.arg::<i32>(2) & MSG_PEEK == 0
+    if !is_peek(&ctx)
         && let Some(bytes) = payload(&ctx)
         && let Some(weight) = transfer_weight()
         && let Some(entry) = thread::current()
@@ -51,9 +50,15 @@ fn transfer_weight() -> Option<u32> {
     if transfers_since_ns() == BLIND { None } else { weight(transfers_one_in()) }
 }
 
+/// Did this receive only look at what is there?
+#[inline(always)]
+pub fn is_peek(ctx: &BtfTracePointContext) -> bool {
+    ctx.arg::<i32>(2) & MSG_PEEK != 0
+}
+
 /// Bytes moved through an IPv4 or IPv6 socket; `None` for other families, errors and empty transfers.
 #[inline(always)]
-fn payload(ctx: &BtfTracePointContext) -> Option<u64> {
+pub fn payload(ctx: &BtfTracePointContext) -> Option<u64> {
     let (sock, result) = (ctx.arg::<*const u8>(0), ctx.arg::<i32>(1));
     if result <= 0 {
         return None;

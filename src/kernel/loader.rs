@@ -20,6 +20,7 @@ use bytemuck::Pod;
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::Exemplar;
 use kscope_layout::lives::{Death, events};
+use kscope_layout::connections::Connection;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
@@ -49,6 +50,8 @@ pub struct Maps {
     pub calls: SharedArray<Row>,
     /// Run-queue delays by CPU.
     pub cpus: SharedArray<Row>,
+    /// Connections by cookie, while somebody looks at them.
+    pub connections: Hash<u64, Connection>,
     /// The epoch.
     pub control: SharedArray<Control>,
     /// Processes that ended, until they are read.
@@ -262,6 +265,7 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         .map_max_entries("EXEMPLARS", sizes.exemplars())
         .map_max_entries("EXEMPLARS_MADE", sizes.cpus)
         .map_max_entries("DEATHS", sizes.deaths);
+        .map_max_entries("CONNECTIONS", sizes.connections);
     loader.load(OBJECT)
 }
 
@@ -272,6 +276,7 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
         records: open_records(ebpf, sizes.records)?,
         calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,
         cpus: shared(ebpf, "CPUS", sizes.cpus)?,
+        connections: Hash::new(map_fd(ebpf, "CONNECTIONS")?),
         control: shared(ebpf, "CONTROL", 1)?,
         deaths: Hash::new(map_fd(ebpf, "DEATHS")?),
         lives: shared(ebpf, "LIVES", events::COUNT)?,

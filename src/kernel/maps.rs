@@ -130,6 +130,8 @@ const LOOKUP_ELEM: libc::c_long = 1;
 const UPDATE_ELEM: libc::c_long = 2;
 /// `BPF_MAP_DELETE_ELEM`.
 const DELETE_ELEM: libc::c_long = 3;
+/// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`; of hashes since 5.14.
+const TAKE_ELEM: libc::c_long = 21;
 /// `BPF_MAP_LOOKUP_BATCH`.
 const LOOKUP_BATCH: libc::c_long = 24;
 /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`.
@@ -252,6 +254,24 @@ impl<K: Pod, V: Pod> Hash<K, V> {
         match bpf(DELETE_ELEM, &mut attr) {
             Ok(()) => Ok(true),
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl<K: Pod, V: Pod> Hash<K, V> {
+    /// Removes an entry and gives back what it held last; `None` when there is none.
+    pub fn take(&self, key: &K) -> io::Result<Option<V>> {
+        let mut value = V::zeroed();
+        let mut attr = ElementAttr {
+            map_fd: self.fd.as_raw_fd().cast_unsigned(),
+            key: ptr::from_ref(key) as u64,
+            value: &raw mut value as u64,
+            ..ElementAttr::default()
+        };
+        match bpf(TAKE_ELEM, &mut attr) {
+            Ok(()) => Ok(Some(value)),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(e) => Err(e),
         }
     }

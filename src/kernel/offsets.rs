@@ -31,12 +31,15 @@ struct Field {
 enum Need {
     /// Nothing can be measured.
     Required,
-    /// The programs do without. On all processor architectures but this one the name means something else, or nothing,
+    /// The programs do without.
+    Optional,
+    /// The same. On all processor architectures but this one the name means something else, or nothing,
     /// and is not even looked for.
     OptionalOn(&'static str),
 }
 
 const FIELDS: &[Field] = &[
+const FIELDS: [Field; 21] = [
     required("TASK_PID", &["task_struct.pid"]),
     required("TASK_TGID", &["task_struct.tgid"]),
     required("TASK_FLAGS", &["task_struct.flags"]),
@@ -66,6 +69,17 @@ const FIELDS: &[Field] = &[
     only_on("x86_64", "REGS_R9", &["pt_regs.r9"]),
     only_on("aarch64", "REGS_ORIG_X0", &["pt_regs.orig_x0"]),
     only_on("aarch64", "REGS_X", &["pt_regs.regs"]),
+    optional("SOCK_STATE", &["sock.__sk_common.skc_state"]),
+    // A bit field before 5.6.
+    optional("SOCK_PROTOCOL", &["sock.sk_protocol"]),
+    optional("SOCK_NUM", &["sock.__sk_common.skc_num"]),
+    optional("SOCK_DPORT", &["sock.__sk_common.skc_dport"]),
+    optional("SOCK_RCV_SADDR", &["sock.__sk_common.skc_rcv_saddr"]),
+    optional("SOCK_DADDR", &["sock.__sk_common.skc_daddr"]),
+    optional("SOCK_V6_RCV_SADDR", &["sock.__sk_common.skc_v6_rcv_saddr"]),
+    optional("SOCK_V6_DADDR", &["sock.__sk_common.skc_v6_daddr"]),
+    optional("SOCK_NET", &["sock.__sk_common.skc_net.net"]),
+    optional("NET_INUM", &["net.ns.inum"]),
 ];
 
 const fn only_on(arch: &'static str, global: &'static str, paths: &'static [&'static str]) -> Field {
@@ -74,6 +88,10 @@ const fn only_on(arch: &'static str, global: &'static str, paths: &'static [&'st
 
 const fn required(global: &'static str, paths: &'static [&'static str]) -> Field {
     Field { global, paths, need: Need::Required }
+}
+
+const fn optional(global: &'static str, paths: &'static [&'static str]) -> Field {
+    Field { global, paths, need: Need::Optional }
 }
 
 /// The global that takes the number of arguments of `sched_switch`: 3, or 4 since 5.18, which appended `prev_state`.

@@ -28,11 +28,20 @@ pub const PROGRAMS: &[Program] = &[
     on("sys_exit", Insight::Syscalls),
     on("sock_send_length", Insight::Network),
     on("sock_recv_length", Insight::Network),
+    beside("conn_send", "sock_send_length", Insight::Connections),
+    beside("conn_recv", "sock_recv_length", Insight::Connections),
+    beside("conn_state", "inet_sock_set_state", Insight::Connections),
+    beside("conn_retransmit", "tcp_retransmit_skb", Insight::Connections),
 ];
 
 /// A program that is named like its tracepoint.
 const fn on(name: &'static str, insight: Insight) -> Program {
     Program { name, tracepoint: name, insight }
+}
+
+/// A program with a name of its own, on a tracepoint that others may use too.
+const fn beside(name: &'static str, tracepoint: &'static str, insight: Insight) -> Program {
+    Program { name, tracepoint, insight }
 }
 
 /// The kind of hook all of them use.

@@ -5,6 +5,7 @@
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::{Exemplar, LIMITS};
 use kscope_layout::lives::Death;
+use kscope_layout::connections::Connection;
 use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Thread, ThreadKey};
 
 /// What the sizes depend on.
@@ -35,6 +36,8 @@ pub struct Sizes {
     pub exemplars_shift: u32,
     /// Processes that ended since the last sample.
     pub deaths: u32,
+    /// Connections that moved bytes since somebody looks, or were opened.
+    pub connections: u32,
 }
 
 /// Up to this many CPUs a host is a small one, with fewer threads and processes.
@@ -56,6 +59,7 @@ impl Sizes {
             // 2,048 in all, and at least 8 of a CPU.
             exemplars_shift: 11_u32.saturating_sub(cpus.next_power_of_two().ilog2()).max(3),
             deaths: 12_288,
+            connections: 8_192,
         }
     }
 
@@ -84,6 +88,8 @@ pub struct Memory {
     pub exemplars: u64,
     /// Of the ledger of the dead.
     pub deaths: u64,
+    /// Of the connections.
+    pub connections: u64,
 }
 
 impl Sizes {
@@ -100,6 +106,7 @@ impl Sizes {
                 + array_bytes::<u64>(self.cpus)
                 + array_bytes::<u32>(LIMITS),
             deaths: self.hash_bytes::<RecordKey, Death>(self.deaths),
+            connections: self.hash_bytes::<u64, Connection>(self.connections),
         }
     }
 
@@ -130,6 +137,7 @@ impl Memory {
             + self.errors
             + self.exemplars
             + self.deaths
+        self.thread_slots + self.threads_more + self.records + self.calls + self.cpus + self.connections
     }
 }
 

@@ -11,6 +11,7 @@ use crate::core::quality::Quality;
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
+use crate::probes::connections::stats::Connection;
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{MapUse, RunStats};
 use crate::probes::stuck::stats::InFlight;
@@ -43,6 +44,10 @@ pub struct Sample {
     pub inflight: Vec<InFlight>,
     /// Network interfaces, by name.
     pub interfaces: Vec<Interface>,
+    /// Connections and listening sockets, by cookie; none while nobody looks.
+    pub connections: Vec<Connection>,
+    /// Why some sockets are not listed, as a sentence.
+    pub connections_trouble: Option<String>,
     /// What kscope itself used.
     pub own: Own,
     /// Runs of its programs.

@@ -16,6 +16,7 @@ use crate::core::quality::Quality;
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
+use crate::probes::connections::stats::{self as connections, Connection, Unlisted};
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
@@ -46,6 +47,11 @@ pub struct Snapshot {
     pub inflight: Vec<InFlight>,
     /// Wire bytes of each interface.
     pub interfaces: Vec<Interface>,
+    /// Connections and listening sockets, by cookie, with what they moved in the interval; none while nobody looks. One that
+    /// was closed in the interval is among them once.
+    pub connections: Vec<Connection>,
+    /// Connections that are not listed.
+    pub unlisted: Unlisted,
     /// What kscope used in the interval (`rss_bytes`: at its end).
     pub own: Own,
     /// Runs of its programs: those of the interval, or of the last window in which they were counted.
@@ -137,6 +143,8 @@ impl Snapshot {
             turnover: next.turnover.since(prev.turnover),
             inflight: next.inflight.clone(),
             interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
+            connections: connections::between(&prev.connections, &next.connections),
+            unlisted: Unlisted { trouble: next.connections_trouble.clone(), ..Unlisted::default() },
             own: Own { cpu_ns: next.own.cpu_ns.saturating_sub(prev.own.cpu_ns), ..next.own },
             programs: RunStats::between(&prev.programs, &next.programs),
             maps: next.maps.clone(),
@@ -178,6 +186,8 @@ impl Snapshot {
                 None => self.interfaces.push(interface.clone()),
             }
         }
+        connections::append(&mut self.connections, &later.connections, &mut self.unlisted);
+        self.unlisted.trouble.clone_from(&later.unlisted.trouble);
         self.own = Own { cpu_ns: self.own.cpu_ns + later.own.cpu_ns, ..later.own };
         self.programs.append(&later.programs);
         self.maps.clone_from(&later.maps);

@@ -6,6 +6,7 @@
 pub mod errors;
 pub mod exemplars;
 pub mod lives;
+pub mod connections;
 pub mod network;
 pub mod own;
 pub mod runqueue;

@@ -30,6 +30,7 @@ use crate::probes::errors::probe::ErrorReader;
 use crate::probes::exemplars::probe::ExemplarReader;
 use crate::probes::lives::probe::{Known, Ledger, read_turnover};
 use crate::probes::lives::stats::Dead;
+use crate::probes::connections::probe::{ConnectionReader, Reading};
 use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::runqueue::probe::read_cpus;
@@ -63,6 +64,7 @@ pub struct Live {
     ledger: Ledger,
     /// When it began to watch.
     began_ns: u64,
+    connections: ConnectionReader,
 }
 
 impl Live {
@@ -85,6 +87,7 @@ impl Live {
             stuck: StuckReader::default(),
             ledger: Ledger::default(),
             began_ns: monotonic_ns(),
+            connections: ConnectionReader::default(),
         }
     }
 
@@ -127,7 +130,19 @@ impl Live {
                 _ => {}
             }
         }
+        if before.connections && !interests.connections {
+            self.connections.rest(&mut self.kernel.maps.connections)?;
+        }
         Ok(())
+    }
+
+    /// Connections, if somebody looks at them.
+    fn read_connections(&mut self, at_ns: u64, processes: &[ProcessSample]) -> io::Result<Reading> {
+        if !self.interests.connections {
+            return Ok(Reading::default());
+        }
+        let among = (processes, &*self.kernel.only);
+        self.connections.read(&mut self.kernel.maps.connections, at_ns, among)
     }
 
     /// Counts one event in so many from now on, by insight.
@@ -293,6 +308,7 @@ impl Source for Live {
         let dead = self.dead(&processes, &threads.processes, at_ns);
         self.forget_the_gone(&processes, epoch)?;
         self.threads.reuse(threads.processes);
+        let connections = self.read_connections(at_ns, &processes)?;
         let used = Used {
             slots: threads.slots,
             more: threads.more,
@@ -302,6 +318,7 @@ impl Source for Live {
             errors: self.errors.used(),
             exemplars: self.exemplars.used(),
             deaths: dead.len(),
+            connections: connections.used,
         };
         let lost = self.lost();
         let sample = Sample {
@@ -317,6 +334,8 @@ impl Source for Live {
             dead,
             turnover: read_turnover(&self.kernel.maps.lives),
             interfaces: read_interfaces(),
+            connections: connections.list,
+            connections_trouble: connections.trouble,
             own: read_own(self.last_read),
             programs: self.meter.read(),
             maps: map_uses(self.kernel.sizes, used, lost),

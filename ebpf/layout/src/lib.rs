@@ -11,6 +11,7 @@ pub mod bucket;
 pub mod errors;
 pub mod exemplars;
 pub mod lives;
+pub mod connections;
 
 use bucket::SCALE3_LEN;
 

@@ -25,6 +25,8 @@ pub struct Used {
     pub exemplars: usize,
     /// Ends in the ledger.
     pub deaths: usize,
+    /// Connections.
+    pub connections: usize,
 }
 
 /// The maps that grow with the host. The others hold one entry each.
@@ -47,5 +49,13 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
         map("EXEMPLARS", "slow calls", used.exemplars, sizes.exemplars(), memory.exemplars, None),
         map("DEATHS", "ended processes", used.deaths, sizes.deaths, memory.deaths, Some(lost.dead)),
         map("CPUS", "delays by CPU", used.cpus, sizes.cpus, memory.cpus, None),
+        map(
+            "CONNECTIONS",
+            "connections",
+            used.connections,
+            sizes.connections,
+            memory.connections,
+            Some(lost.connections),
+        ),
     ]
 }

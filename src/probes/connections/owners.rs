@@ -1,0 +1,102 @@
+//! Whose sockets are those that moved no bytes since somebody looks: by inode, from `/proc/PID/fd`.
+//!
+//! Invariant: the work of one sample is bounded. Where many processes have many files open, owners come up some samples
+//! later.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::core::ident::ProcessId;
+
+/// Descriptors that are looked at in one sample.
+const MOST_FILES: usize = 16_384;
+/// Processes that are looked at in one sample.
+const MOST_PROCESSES: usize = 512;
+
+/// Who holds which socket.
+#[derive(Debug, Default)]
+pub struct Owners {
+    by_inode: HashMap<u32, ProcessId>,
+    /// The process with which the next search begins.
+    next: ProcessId,
+}
+
+impl Owners {
+    /// Who holds a socket, as far as that was found.
+    pub fn of(&self, inode: u32) -> Option<ProcessId> {
+        self.by_inode.get(&inode).copied()
+    }
+
+    /// Looks for those who hold the sockets `wanted` among `living`, which is ordered; what is known of others is forgotten.
+    pub fn search(&mut self, wanted: &HashSet<u32>, living: &[ProcessId]) {
+        self.by_inode.retain(|inode, id| wanted.contains(inode) && living.binary_search(id).is_ok());
+        let mut missing = wanted.iter().filter(|inode| !self.by_inode.contains_key(inode)).count();
+        let begin = living.partition_point(|id| *id < self.next);
+        let round = living[begin..].iter().chain(&living[..begin]);
+        let mut files = 0;
+        for (number, id) in round.enumerate() {
+            self.next = *id;
+            if missing == 0 || files >= MOST_FILES || number >= MOST_PROCESSES {
+                return;
+            }
+            files += sockets_of(id.pid, |inode| {
+                if wanted.contains(&inode) && self.by_inode.insert(inode, *id).is_none() {
+                    missing -= 1;
+                }
+            });
+        }
+    }
+}
+
+/// Calls `each` with the inodes of the sockets that a process has open; how many files were looked at.
+fn sockets_of(pid: u32, mut each: impl FnMut(u32)) -> usize {
+    // Gone, or not ours to look at.
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 1 };
+    let mut count = 1;
+    for file in files.take(MOST_FILES).flatten() {
+        count += 1;
+        if let Some(inode) = fs::read_link(file.path()).ok().and_then(|link| socket_inode(link.as_os_str().as_bytes()))
+        {
+            each(inode);
+        }
+    }
+    count
+}
+
+/// The number in `socket:[4711]`.
+fn socket_inode(link: &[u8]) -> Option<u32> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn only_sockets_have_an_inode_here() {
+        assert_eq!(socket_inode(b"socket:[4711]"), Some(4711));
+        for other in
+            [&b"pipe:[4711]"[..], b"socket:[]", b"socket:[4711", b"socket:[99999999999]", b"/tmp/socket:[1]", b""]
+        {
+            assert_eq!(socket_inode(other), None);
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_socket_is_found_and_forgotten_when_it_is_gone() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let link = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+        let inode = socket_inode(link.as_os_str().as_bytes()).unwrap();
+        let own = ProcessId { pid: std::process::id(), birth: 7 };
+        let mut owners = Owners::default();
+        owners.search(&HashSet::from([inode]), &[ProcessId { pid: 0, birth: 0 }, own]);
+        assert_eq!(owners.of(inode), Some(own));
+        owners.search(&HashSet::from([inode]), &[]);
+        assert_eq!(owners.of(inode), None);
+    }
+}

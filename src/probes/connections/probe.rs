@@ -1,0 +1,242 @@
+//! Reads the connections: what the programs counted, what the kernel lists, and whose they are.
+//!
+//! The counts are read first and the lists after them: a UDP socket that has moved bytes and is in no list then is gone. (Of
+//! TCP the programs see the end.)
+//!
+//! Invariant: an entry is removed from the map only after it was read as closed, and with its last bytes.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::{fs, io};
+
+use bytemuck::bytes_of;
+use kscope_layout::RecordKey;
+use kscope_layout::connections as layout;
+
+use super::diag::{Diag, Socket, Table, address};
+use super::owners::Owners;
+use super::stats::{Connection, Protocol, State, plain};
+use crate::core::ident::ProcessId;
+use crate::kernel::maps::Hash;
+use crate::model::ProcessSample;
+
+/// Sockets that are read of the kernel's lists.
+const MOST_LISTED: usize = 16_384;
+/// A closed entry is removed so much later, ns: until then another CPU may still be adding to it.
+const SETTLED_NS: u64 = 10_000_000;
+/// A TCP socket that is in no list and rested so long, ns, ended without being seen: while programs were being attached.
+const UNSEEN_NS: u64 = 1_000_000_000;
+/// What the kernel does not list for us, such as UDP of another network namespace, counts as gone when it rested so long, ns.
+const IDLE_NS: u64 = 60_000_000_000;
+
+/// The map of the programs.
+pub type ConnectionMap = Hash<u64, layout::Connection>;
+
+/// What one sample found.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// All connections, by cookie.
+    pub list: Vec<Connection>,
+    /// Why some are not in it, as a sentence.
+    pub trouble: Option<String>,
+    /// Entries of the map in use.
+    pub used: usize,
+}
+
+/// Reads connections, one sample after the other.
+#[derive(Debug)]
+pub struct ConnectionReader {
+    diag: Option<Diag>,
+    owners: Owners,
+    /// When a socket was first listed, by cookie.
+    listed_ns: HashMap<u64, u64>,
+    /// Number of our own network namespace.
+    netns: u32,
+}
+
+impl Default for ConnectionReader {
+    fn default() -> Self {
+        let netns = fs::metadata("/proc/self/ns/net").map_or(0, |ns| ns.ino() as u32);
+        Self { diag: None, owners: Owners::default(), listed_ns: HashMap::new(), netns }
+    }
+}
+
+type Counted = HashMap<u64, layout::Connection>;
+type Listed = HashMap<u64, Socket>;
+
+impl ConnectionReader {
+    /// Reads all connections at `now_ns`. `processes` is that sample's, ordered; if `only` names pids, then only theirs.
+    pub fn read(
+        &mut self,
+        map: &mut ConnectionMap,
+        now_ns: u64,
+        (processes, only): (&[ProcessSample], &[u32]),
+    ) -> io::Result<Reading> {
+        let mut counted = counted(map)?;
+        let used = counted.len();
+        let (listed, complete, trouble) = self.listed();
+        self.retire(map, &mut counted, |cookie| complete && !listed.contains_key(cookie), now_ns)?;
+        self.listed_ns.retain(|cookie, _| listed.contains_key(cookie));
+        for cookie in listed.keys() {
+            self.listed_ns.entry(*cookie).or_insert(now_ns);
+        }
+        let living: Vec<ProcessId> =
+            processes.iter().filter(|p| p.threads > 0 && !p.ident.kthread).map(|p| p.id).collect();
+        let ownerless = listed.iter().filter(|(cookie, _)| {
+            counted.get(cookie).and_then(owner).is_none_or(|id| living.binary_search(&id).is_err())
+        });
+        let inodes: HashSet<u32> = ownerless.map(|(_, socket)| socket.inode).filter(|inode| *inode != 0).collect();
+        self.owners.search(&inodes, &living);
+        let mut cookies: Vec<u64> = counted.keys().chain(listed.keys()).copied().collect();
+        cookies.sort_unstable();
+        cookies.dedup();
+        let mut list: Vec<Connection> = cookies
+            .into_iter()
+            .filter_map(|cookie| self.joined(cookie, (counted.get(&cookie), listed.get(&cookie)), now_ns))
+            .collect();
+        if !only.is_empty() {
+            list.retain(|c| c.owner.is_some_and(|id| only.contains(&id.pid)));
+        }
+        Ok(Reading { list, trouble, used })
+    }
+
+    /// Nobody looks any more: forgets everything, in the map as well. Its programs must be detached.
+    pub fn rest(&mut self, map: &mut ConnectionMap) -> io::Result<()> {
+        *self = Self::default();
+        for cookie in counted(map)?.into_keys() {
+            map.remove(&cookie)?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel lists, whether that is everything, and if not, why.
+    fn listed(&mut self) -> (Listed, bool, Option<String>) {
+        let mut listed = Listed::new();
+        let mut trouble = None;
+        for table in Table::ALL {
+            if let Err(error) = self.list(table, &mut listed) {
+                let what = table.protocol().word();
+                trouble = Some(format!("The kernel does not list all sockets of {what}: {error}."));
+            }
+        }
+        if listed.len() >= MOST_LISTED {
+            trouble = Some(format!("There are more than {MOST_LISTED} sockets: some are not listed."));
+        }
+        (listed, trouble.is_none(), trouble)
+    }
+
+    fn list(&mut self, table: Table, into: &mut Listed) -> io::Result<()> {
+        let mut diag = match self.diag.take() {
+            Some(diag) => diag,
+            None => Diag::open()?,
+        };
+        diag.list(table, |socket| {
+            into.insert(socket.cookie, socket);
+            into.len() < MOST_LISTED
+        })?;
+        self.diag = Some(diag);
+        Ok(())
+    }
+
+    /// Removes from the map what is over, with its last bytes.
+    fn retire(
+        &self,
+        map: &ConnectionMap,
+        counted: &mut Counted,
+        unlisted: impl Fn(&u64) -> bool,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        for (cookie, connection) in counted {
+            let gone = connection.closed_ns == 0 && self.is_gone(connection, unlisted(cookie), now_ns);
+            let settled = connection.closed_ns != 0 && connection.closed_ns.saturating_add(SETTLED_NS) < now_ns;
+            if !gone && !settled {
+                continue;
+            }
+            if let Some(last) = map.take(cookie)? {
+                *connection = last;
+            }
+            connection.state = layout::tcp_state::CLOSE;
+            connection.closed_ns = connection.closed_ns.max(1);
+        }
+        Ok(())
+    }
+
+    /// Did a socket end of whose end no program tells?
+    fn is_gone(&self, connection: &layout::Connection, unlisted: bool, now_ns: u64) -> bool {
+        let rested_ns = now_ns.saturating_sub(connection.last_ns);
+        match (Protocol::of(connection.protocol), self.is_elsewhere(connection)) {
+            (Protocol::Udp, false) => unlisted,
+            (Protocol::Tcp, false) => unlisted && rested_ns > UNSEEN_NS,
+            (Protocol::Tcp, true) => false,
+            (Protocol::Udp, true) | (Protocol::Other, _) => rested_ns > IDLE_NS,
+        }
+    }
+
+    fn is_elsewhere(&self, connection: &layout::Connection) -> bool {
+        connection.netns != 0 && connection.netns != self.netns
+    }
+
+    /// One connection out of what was counted and what is listed of it.
+    fn joined(
+        &self,
+        cookie: u64,
+        (counted, listed): (Option<&layout::Connection>, Option<&Socket>),
+        now_ns: u64,
+    ) -> Option<Connection> {
+        let first_ns = counted.map(|c| c.first_ns);
+        let seen_ns = self.listed_ns.get(&cookie).copied().into_iter().chain(first_ns).min()?;
+        let holder = listed.and_then(|l| self.owners.of(l.inode));
+        let protocol = listed.map(|l| l.protocol).or_else(|| Some(Protocol::of(counted?.protocol)))?;
+        let closed = counted.is_some_and(|c| c.closed_ns != 0);
+        let state = listed.filter(|_| !closed).map(|l| l.state);
+        Some(Connection {
+            cookie,
+            since_ns: first_ns.unwrap_or(0),
+            // One that holds it lives; who used it last may be gone.
+            owner: holder.or_else(|| counted.and_then(owner)),
+            protocol,
+            local: listed.map(|l| l.local).or_else(|| local(counted?))?,
+            peer: listed.map_or_else(|| peer(counted?), |l| l.peer),
+            state: state.or_else(|| Some(state_of(counted?, protocol)))?,
+            age_ns: now_ns.saturating_sub(seen_ns),
+            age_is_exact: counted.is_some_and(|c| c.opened != 0),
+            tx_bytes: counted.map_or(0, |c| c.tx_bytes),
+            rx_bytes: counted.map_or(0, |c| c.rx_bytes),
+            retransmits: counted.map_or(0, |c| u64::from(c.retransmits)),
+            path: listed.and_then(|l| l.path),
+            queues: listed.map(|l| l.queues),
+            elsewhere: counted.is_some_and(|c| self.is_elsewhere(c)),
+        })
+    }
+}
+
+fn counted(map: &mut ConnectionMap) -> io::Result<Counted> {
+    let mut counted = Counted::new();
+    map.for_each(|cookie, connection| {
+        // One without a family is not filled in yet.
+        if connection.family != 0 {
+            counted.insert(cookie, *connection);
+        }
+    })?;
+    Ok(counted)
+}
+
+fn state_of(connection: &layout::Connection, protocol: Protocol) -> State {
+    if connection.closed_ns != 0 { State::Closed } else { State::of(connection.state, protocol) }
+}
+
+fn owner(connection: &layout::Connection) -> Option<ProcessId> {
+    let birth = RecordKey::birth_of(connection.process_start_ns);
+    (connection.tgid != 0).then_some(ProcessId { pid: connection.tgid, birth })
+}
+
+fn local(connection: &layout::Connection) -> Option<SocketAddr> {
+    let ip = address(connection.family, bytes_of(&connection.local))?;
+    Some(plain(SocketAddr::new(ip, connection.local_port)))
+}
+
+fn peer(connection: &layout::Connection) -> Option<SocketAddr> {
+    let ip = address(connection.family, bytes_of(&connection.peer))?;
+    (connection.peer_port != 0).then(|| plain(SocketAddr::new(ip, connection.peer_port)))
+}
