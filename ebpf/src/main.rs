@@ -12,9 +12,9 @@
 #![feature(asm_experimental_arch)]
 #![expect(internal_features, reason = "core::sync::atomic has no fetch_add on the bpf target")]
 
+mod connections;
 mod errors;
 mod exemplars;
-mod connections;
 mod found;
 mod globals;
 mod latency;

@@ -17,10 +17,10 @@ use aya::maps::Map;
 use aya::programs::ProgramError;
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
+use kscope_layout::connections::Connection;
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::Exemplar;
 use kscope_layout::lives::{Death, events};
-use kscope_layout::connections::Connection;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
@@ -252,20 +252,24 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     }
     loader.override_global("ONLY", &chosen[..], true);
     loader.override_global("TEXTS", &texts[..], true);
-    loader
-        .map_max_entries("THREADS", sizes.thread_slots)
-        .map_max_entries("THREADS_MORE", sizes.threads_more)
-        .map_max_entries("INDEX", sizes.records)
-        .map_max_entries("HEADS", sizes.records)
-        .map_max_entries("BUCKETS", sizes.records)
-        .map_max_entries("FREE", sizes.records)
-        .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
-        .map_max_entries("CPUS", sizes.cpus)
-        .map_max_entries("ERRORS", sizes.errors)
-        .map_max_entries("EXEMPLARS", sizes.exemplars())
-        .map_max_entries("EXEMPLARS_MADE", sizes.cpus)
-        .map_max_entries("DEATHS", sizes.deaths);
-        .map_max_entries("CONNECTIONS", sizes.connections);
+    let entries = [
+        ("THREADS", sizes.thread_slots),
+        ("THREADS_MORE", sizes.threads_more),
+        ("INDEX", sizes.records),
+        ("HEADS", sizes.records),
+        ("BUCKETS", sizes.records),
+        ("FREE", sizes.records),
+        ("CALLS", sizes.call_shards * CALL_ROWS),
+        ("CPUS", sizes.cpus),
+        ("ERRORS", sizes.errors),
+        ("EXEMPLARS", sizes.exemplars()),
+        ("EXEMPLARS_MADE", sizes.cpus),
+        ("DEATHS", sizes.deaths),
+        ("CONNECTIONS", sizes.connections),
+    ];
+    for (name, entries) in entries {
+        loader.map_max_entries(name, entries);
+    }
     loader.load(OBJECT)
 }
 

@@ -39,7 +39,6 @@ enum Need {
 }
 
 const FIELDS: &[Field] = &[
-const FIELDS: [Field; 21] = [
     required("TASK_PID", &["task_struct.pid"]),
     required("TASK_TGID", &["task_struct.tgid"]),
     required("TASK_FLAGS", &["task_struct.flags"]),

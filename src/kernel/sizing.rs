@@ -2,10 +2,10 @@
 //!
 //! Pure: it is told the facts of the host. Invariant: at most 64 MiB in all, on any host.
 
+use kscope_layout::connections::Connection;
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::{Exemplar, LIMITS};
 use kscope_layout::lives::Death;
-use kscope_layout::connections::Connection;
 use kscope_layout::{Buckets, CALL_ROWS, Head, RecordKey, Row, Thread, ThreadKey};
 
 /// What the sizes depend on.
@@ -137,7 +137,7 @@ impl Memory {
             + self.errors
             + self.exemplars
             + self.deaths
-        self.thread_slots + self.threads_more + self.records + self.calls + self.cpus + self.connections
+            + self.connections
     }
 }
 

@@ -8,10 +8,10 @@
 #![no_std]
 
 pub mod bucket;
+pub mod connections;
 pub mod errors;
 pub mod exemplars;
 pub mod lives;
-pub mod connections;
 
 use bucket::SCALE3_LEN;
 
