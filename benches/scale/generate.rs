@@ -180,7 +180,7 @@ impl World {
             kernel_ns: ns / 2,
             runnable_ns: ns / 10,
             blocked_ns: TICK_NS - ns.min(TICK_NS),
-            stolen_ns: 0,
+            ..TimeSplit::default()
         });
         if at.is_multiple_of(3) {
             let (bytes, calls) = (u64::from(events) * 700, u64::from(events));

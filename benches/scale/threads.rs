@@ -7,7 +7,8 @@ use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 
 use bytemuck::Zeroable as _;
 use kscope::kernel::maps::{Hash, SharedArray};
-use kscope::probes::time::probe::{Horizon, ThreadReader};
+use kscope::probes::time::probe::{self, Horizon, ThreadReader};
+use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::{NO_CALL, Thread, ThreadKey, state};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
@@ -23,7 +24,8 @@ const TYPE_HASH: u32 = 1;
 pub struct Table {
     reader: ThreadReader,
     slots: SharedArray<Thread>,
-    more: Hash<ThreadKey, Thread>,
+    causes: SharedArray<Causes>,
+    more: Hash<ThreadKey, Beside>,
 }
 
 impl Table {
@@ -32,6 +34,9 @@ impl Table {
         let file = memfd_create("threads", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, (SLOTS * size_of::<Thread>()) as u64)?;
         let slots = SharedArray::<Thread>::map(file.as_fd(), SLOTS)?;
+        let file = memfd_create("causes", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, (SLOTS * size_of::<Causes>()) as u64)?;
+        let causes = SharedArray::<Causes>::map(file.as_fd(), SLOTS)?;
         let each = (size.threads / size.processes).max(1);
         for tid in 1..=size.threads {
             let tgid = (tid - 1) / each * each + 1;
@@ -53,20 +58,20 @@ impl Table {
                 unsafe { at.write(thread) };
             }
         }
-        Ok(Self { reader: ThreadReader::default(), slots, more: Hash::new(empty_hash()?) })
+        Ok(Self { reader: ThreadReader::default(), slots, causes, more: Hash::new(empty_hash()?) })
     }
 
     /// One reading; the number of processes found.
     pub fn read(&mut self) -> io::Result<usize> {
-        let threads =
-            self.reader.read(&self.slots, &mut self.more, Horizon { now_ns: 2_000_000_000, ..Horizon::default() })?;
+        let table = probe::Table { slots: &self.slots, causes: &self.causes, more: &mut self.more };
+        let threads = self.reader.read(table, Horizon { now_ns: 2_000_000_000, ..Horizon::default() })?;
         Ok(threads.processes.len())
     }
 }
 
 fn empty_hash() -> io::Result<OwnedFd> {
     let size = |bytes: usize| u32::try_from(bytes).map_err(io::Error::other);
-    let attributes = [TYPE_HASH, size(size_of::<ThreadKey>())?, size(size_of::<Thread>())?, 16];
+    let attributes = [TYPE_HASH, size(size_of::<ThreadKey>())?, size(size_of::<Beside>())?, 16];
     // SAFETY: the first four fields of `union bpf_attr` for this command; the rest counts as zeros.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, MAP_CREATE, attributes.as_ptr(), size_of_val(&attributes)) };
     if fd < 0 {

@@ -10,8 +10,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use kscope_layout::{flags, state};
+use kscope_layout::{cause, flags, state};
 
+use crate::cause::cause_of;
 use crate::task::{Task, blocked_state, is_dead};
 use crate::thread::{self, settle};
 
@@ -35,8 +36,9 @@ pub fn found_task(ctx: *mut c_void) -> i32 {
         if entry.get().state != state::UNKNOWN {
             return 0;
         }
+        let waits_for = cause_of(task, entry.get(), word);
         entry.write(|t| {
-            t.flags |= flags::FOUND;
+            t.flags = cause::with(t.flags | flags::FOUND, waits_for);
             t.state = match (word, task.on_cpu()) {
                 (_, true) => state::RUNNING,
                 (0, false) => state::RUNNABLE,

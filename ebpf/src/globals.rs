@@ -5,6 +5,7 @@
 
 use core::ptr::read_volatile;
 
+use kscope_layout::cause::Classes;
 use kscope_layout::{ABSENT, CALL_ROWS, MAX_ONLY};
 
 macro_rules! globals {
@@ -46,6 +47,28 @@ globals! {
     SIGNAL_EXIT_CODE = ABSENT;
     /// `task_struct.thread_info.status` (x86)
     TASK_TI_STATUS = ABSENT;
+    /// `task_struct.files`
+    TASK_FILES = ABSENT;
+    /// The byte that holds `task_struct.in_iowait`
+    TASK_IOWAIT = ABSENT;
+    /// The bit in that byte.
+    TASK_IOWAIT_BIT = 0;
+    /// `files_struct.fdt`
+    FILES_TABLE = ABSENT;
+    /// `fdtable.max_fds`
+    TABLE_LEN = ABSENT;
+    /// `fdtable.fd`
+    TABLE_FILES = ABSENT;
+    /// `file.f_inode`
+    FILE_INODE = ABSENT;
+    /// `inode.i_mode`
+    INODE_MODE = ABSENT;
+    /// The number of the system call in `pt_regs`.
+    REGS_CALL = ABSENT;
+    /// The first argument of the system call in `pt_regs`.
+    REGS_FIRST = ABSENT;
+    /// 1 where the helper exists that finds the registers of a task (since 5.15).
+    HAS_TASK_REGS = 0;
     /// `sock.__sk_common.skc_family`
     SOCK_FAMILY = ABSENT;
     /// `pt_regs.di` and the others that hold the arguments of a call (x86)
@@ -99,6 +122,10 @@ globals! {
     /// Process id of kscope, whose system calls are not recorded.
     SELF_TGID = 0;
 }
+
+/// What a call's number tells of a thread that is blocked in it, by row of the system-call table.
+#[unsafe(no_mangle)]
+pub static CALL_CLASSES: Classes = [0; kscope_layout::CALL_ROWS as usize];
 
 /// Ids of the processes that alone are measured, then zeros; all zeros when everybody is.
 #[unsafe(no_mangle)]

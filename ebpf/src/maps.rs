@@ -6,6 +6,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, Stack};
+use kscope_layout::cause::Beside;
 use kscope_layout::lives::events;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, RecordKey, Row, Thread, ThreadKey, lost};
 
@@ -17,7 +18,7 @@ pub static THREADS: Array<Thread> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Threads whose slot was taken.
 #[map]
-pub static THREADS_MORE: HashMap<ThreadKey, Thread> = HashMap::with_max_entries(1, 0);
+pub static THREADS_MORE: HashMap<ThreadKey, Beside> = HashMap::with_max_entries(1, 0);
 
 /// Slots of the records, by process and what is measured.
 #[map]

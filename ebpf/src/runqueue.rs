@@ -7,8 +7,9 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::bucket::scale3;
-use kscope_layout::{DEAD, RUN_QUEUE, RecordKey, Thread, state};
+use kscope_layout::{DEAD, RUN_QUEUE, RecordKey, Thread, cause, state};
 
+use crate::cause::{blocked, cause_of};
 use crate::globals::{self, get};
 use crate::latency::{Place, record};
 use crate::maps::{CPUS, epoch, states_since_ns, waits_one_in, weight};
@@ -31,7 +32,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if tid != 0
         && let Some(entry) = thread::of(prev, tid)
     {
-        switch_away(entry, now, prev.exec_ns(), may_go_on, prev_state);
+        switch_away(prev, entry, now, may_go_on, prev_state);
     }
     let tid = next.tid();
     if tid != 0
@@ -43,8 +44,10 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state: u32) {
+fn switch_away(prev: Task, entry: Entry, now: u64, may_go_on: bool, prev_state: u32) {
     settle(entry, now);
+    let exec_ns = prev.exec_ns();
+    let waits_for = if may_go_on { cause::OTHER } else { cause_of(prev, entry.get(), prev_state) };
     let was = entry.get().state;
     let mut surplus = 0;
     entry.write(|t| {
@@ -57,7 +60,7 @@ fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state
                 t.runnable_ns += surplus;
                 t.waits += 1;
             }
-            state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += surplus,
+            state::SLEEPING | state::DISK_SLEEP => blocked(t, surplus),
             // A hypervisor ran something else on its CPU: it was ready and did not run.
             _ => {
                 t.runnable_ns += surplus;
@@ -69,6 +72,7 @@ fn switch_away(entry: Entry, now: u64, exec_ns: u64, may_go_on: bool, prev_state
             t.preempted += 1;
         } else {
             t.state = blocked_state(prev_state);
+            t.flags = cause::with(t.flags, waits_for);
             t.voluntary += 1;
         }
     });
@@ -124,7 +128,7 @@ fn switch_to(entry: Entry, now: u64, exec_ns: u64) {
                 t.runnable_ns += ns;
                 t.waits += 1;
             }
-            state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += ns,
+            state::SLEEPING | state::DISK_SLEEP => blocked(t, ns),
             // Not seen before, or the switch away was not seen: nobody knows what it did.
             _ => {}
         }
@@ -182,7 +186,7 @@ fn wake(entry: Entry) {
             entry.write(|t| {
                 let ns = elapsed(t, now);
                 if t.state != state::UNKNOWN {
-                    t.blocked_ns += ns;
+                    blocked(t, ns);
                 }
                 t.state = state::RUNNABLE;
             });

@@ -84,7 +84,7 @@ fn runs(t: &mut Thread) {
 
 /// The row of the system-call table for a number.
 #[inline(always)]
-fn row_of(task: Task, nr: u64) -> u32 {
+pub fn row_of(task: Task, nr: u64) -> u32 {
     if nr & X32 != 0 || task.in_compat_call() {
         COMPAT_CALL
     } else if nr < u64::from(COMPAT_CALL) {

@@ -7,6 +7,8 @@ use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
 
 use crate::globals::{self, get};
 
+/// `TASK_INTERRUPTIBLE` of include/linux/sched.h.
+const INTERRUPTIBLE: u32 = 0x1;
 /// `TASK_UNINTERRUPTIBLE` of include/linux/sched.h.
 const UNINTERRUPTIBLE: u32 = 0x2;
 /// `TASK_DEAD`: set for the last switch of a thread.
@@ -150,6 +152,29 @@ impl Task {
         }
     }
 
+    /// The pointer, for helpers that take a task.
+    #[inline(always)]
+    pub const fn pointer(self) -> *const u8 {
+        self.0
+    }
+
+    /// True while it waits for a device that it has asked for something: what the kernel counts as waiting for I/O.
+    #[inline(always)]
+    pub fn in_iowait(self) -> bool {
+        get(&globals::TASK_IOWAIT) != kscope_layout::ABSENT
+            && u32::from(self.read::<u8>(&globals::TASK_IOWAIT)) & get(&globals::TASK_IOWAIT_BIT) != 0
+    }
+
+    /// Its open files, a checked pointer to a `files_struct`.
+    #[inline(always)]
+    pub fn files(self) -> Option<*const u8> {
+        if get(&globals::TASK_FILES) == kscope_layout::ABSENT {
+            return None;
+        }
+        let files: *const u8 = self.read(&globals::TASK_FILES);
+        (!files.is_null()).then_some(files)
+    }
+
     /// True inside a call made through the 32-bit entry of x86, whose numbers mean other calls.
     #[inline(always)]
     pub fn in_compat_call(self) -> bool {
@@ -164,12 +189,20 @@ pub const fn is_dead(state: u32) -> bool {
     state & DEAD != 0
 }
 
+/// True for the state of a thread that waits for something; others are stopped, traced, parked, or gone.
+#[inline(always)]
+pub const fn waits(state: u32) -> bool {
+    state & (INTERRUPTIBLE | UNINTERRUPTIBLE) != 0
+}
+
+/// True for a wait that no signal ends, or none but a deadly one.
+#[inline(always)]
+pub const fn is_uninterruptible(state: u32) -> bool {
+    state & UNINTERRUPTIBLE != 0 && state & NOLOAD == 0
+}
+
 /// `kscope_layout::state` of a thread that left the CPU with this non-zero state word.
 #[inline(always)]
 pub const fn blocked_state(state: u32) -> u32 {
-    if state & UNINTERRUPTIBLE != 0 && state & NOLOAD == 0 {
-        kscope_layout::state::DISK_SLEEP
-    } else {
-        kscope_layout::state::SLEEPING
-    }
+    if is_uninterruptible(state) { kscope_layout::state::DISK_SLEEP } else { kscope_layout::state::SLEEPING }
 }

@@ -11,8 +11,10 @@ use core::ptr;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use kscope_layout::cause::{self, Beside};
 use kscope_layout::{CACHE_CELLS, NO_CALL, Thread, ThreadKey, flags, lost, state};
 
+use crate::cause::blocked;
 use crate::globals::{self, get};
 use crate::latency::add_atomic32;
 use crate::maps::{THREADS, THREADS_MORE, lose, states_since_ns, states_until_ns};
@@ -94,7 +96,7 @@ fn in_slot(tid: u32) -> Option<Entry> {
 fn find_or_make(task: Task, tid: u32) -> *mut Thread {
     let key = ThreadKey { start_ns: task.start_ns(), tid, pad: 0 };
     if let Some(found) = THREADS_MORE.get_ptr_mut(&key) {
-        return found;
+        return found.cast();
     }
     if let Some(slot) = claim(tid) {
         begin(slot, task);
@@ -104,14 +106,18 @@ fn find_or_make(task: Task, tid: u32) -> *mut Thread {
         unsafe { (&raw mut (*slot).tid).write_volatile(tid) };
         return slot;
     }
-    let _ = THREADS_MORE.insert(&key, &EMPTY, u64::from(BPF_NOEXIST));
+    let _ = THREADS_MORE.insert(&key, &EMPTY_BESIDE, u64::from(BPF_NOEXIST));
     let Some(made) = THREADS_MORE.get_ptr_mut(&key) else {
         lose(lost::THREADS);
         return ptr::null_mut();
     };
+    let made: *mut Thread = made.cast();
     begin(made, task);
-    // SAFETY: a field of a map value.
-    unsafe { (&raw mut (*made).tid).write_volatile(tid) };
+    // SAFETY: fields of a map value.
+    unsafe {
+        (*made).flags |= flags::BESIDE;
+        (&raw mut (*made).tid).write_volatile(tid);
+    }
     made
 }
 
@@ -140,7 +146,9 @@ fn claim(tid: u32) -> Option<*mut Thread> {
 }
 
 /// What a new entry holds before it is filled in.
-static EMPTY: Thread = Thread {
+static EMPTY_BESIDE: Beside = Beside { thread: EMPTY, causes: [0; cause::COUNT] };
+
+const EMPTY: Thread = Thread {
     tid: 0,
     claims: 1,
     seq: 0,
@@ -204,13 +212,17 @@ pub fn settle(entry: Entry, now: u64) {
     }
 }
 
-#[inline(always)]
+/// Out of line, since it is rare: what calls it is short.
+#[inline(never)]
 fn forget_state(t: &mut Thread, now: u64) {
     let until = states_until_ns();
     match t.state {
         state::RUNNING => ran(t, until),
         state::RUNNABLE => t.runnable_ns += elapsed(t, until),
-        state::SLEEPING | state::DISK_SLEEP => t.blocked_ns += elapsed(t, until),
+        state::SLEEPING | state::DISK_SLEEP => {
+            let ns = elapsed(t, until);
+            blocked(t, ns);
+        }
         _ => {}
     }
     t.state = state::UNKNOWN;

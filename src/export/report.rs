@@ -308,6 +308,8 @@ impl Report {
     /// The report on `scope` of what happened in `snapshot`.
     pub fn new(snapshot: &Snapshot, scope: &Scope, command: Option<CommandResult>, verdicts: Vec<Verdict>) -> Self {
         let q = snapshot.qualities;
+        // One that was asked for is in it even if it rested.
+        let named = matches!(scope, Scope::Only(_));
         let chosen: Vec<&ProcessStats> = snapshot.processes.iter().filter(|p| scope.holds(p.id)).collect();
         let traffic = chosen.iter().fold(Traffic::default(), |sum, p| sum.plus(p.traffic));
         Self {
@@ -333,7 +335,11 @@ impl Report {
             syscalls: measured(q.syscalls, || call_rows(&calls_of(snapshot, scope, &chosen))),
             runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
             network: measured(q.network, || traffic.into()),
-            processes: chosen.iter().filter(|p| p.is_active() || p.exited).map(|p| process_row(p, q)).collect(),
+            processes: chosen
+                .iter()
+                .filter(|p| named || p.is_active() || p.exited)
+                .map(|p| process_row(p, q))
+                .collect(),
             sections: Sections::of(snapshot, scope, verdicts),
             own: own_row(snapshot),
         }

@@ -189,6 +189,34 @@ impl<'a> Btf<'a> {
         Ok(None)
     }
 
+    /// Where a bit field of one bit lies, named as for [`Self::member_offset`]: its byte, and the bit in that byte. `None` where
+    /// this kernel has no such member, or one of another form.
+    pub fn bit_position(&self, path: &str) -> Result<Option<(u32, u8)>, BtfError> {
+        let (root, members) = path.split_once('.').ok_or_else(|| BtfError::Path(path.to_owned()))?;
+        let mut budget = MAX_MEMBERS;
+        for structure in &self.structures {
+            if self.name_is(structure.name, root.as_bytes())?
+                && let Some(found) = self.walk(structure.id, path, members, &mut budget)?
+                && found.bit_field
+            {
+                let byte = u32::try_from(found.bits / 8).map_err(|_| BtfError::Truncated("a member"))?;
+                return Ok(Some((byte, 1 << (found.bits % 8))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Does this kernel have a function of this name? It looks at all of them, which takes a good part of a millisecond.
+    pub fn has_function(&self, name: &str) -> Result<bool, BtfError> {
+        for start in &self.starts {
+            let ty = read_type(self.types, *start as usize).ok_or(BtfError::Truncated("a type"))?;
+            if ty.kind == kind::FUNC && self.name_is(ty.name, name.as_bytes())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Number of arguments of a tracepoint, without the `void *__data` in front. `None` where this kernel has no such
     /// tracepoint.
     pub fn tracepoint_arity(&self, name: &str) -> Result<Option<u32>, BtfError> {
@@ -208,8 +236,17 @@ impl<'a> Btf<'a> {
         function.vlen.checked_sub(1).ok_or_else(wrong)
     }
 
-    /// Follows `members` (the part of `path` behind the first dot) from structure `id`.
+    /// The byte offset of `members` (the part of `path` behind the first dot) in structure `id`.
     fn descend(&self, id: u32, path: &str, members: &str, budget: &mut u32) -> Result<Option<u32>, BtfError> {
+        let Some(found) = self.walk(id, path, members, budget)? else { return Ok(None) };
+        if found.bit_field || !found.bits.is_multiple_of(8) || self.is_part_of_an_int(found.type_id)? {
+            return Err(BtfError::BitField(path.to_owned()));
+        }
+        u32::try_from(found.bits / 8).map(Some).map_err(|_| BtfError::Truncated("a member"))
+    }
+
+    /// Follows `members` from structure `id`.
+    fn walk(&self, id: u32, path: &str, members: &str, budget: &mut u32) -> Result<Option<Member>, BtfError> {
         let mut inside = path.split('.').next().unwrap_or_default();
         let mut found = Member { type_id: id, bits: 0, bit_field: false };
         for name in members.split('.') {
@@ -223,10 +260,7 @@ impl<'a> Btf<'a> {
             }
             inside = name;
         }
-        if found.bit_field || !found.bits.is_multiple_of(8) || self.is_part_of_an_int(found.type_id)? {
-            return Err(BtfError::BitField(path.to_owned()));
-        }
-        u32::try_from(found.bits / 8).map(Some).map_err(|_| BtfError::Truncated("a member"))
+        Ok(Some(found))
     }
 
     /// Finds a member of a structure that begins at bit `base`, in itself and in the anonymous ones within it.

@@ -17,6 +17,7 @@ use aya::maps::Map;
 use aya::programs::ProgramError;
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
+use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::connections::Connection;
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::Exemplar;
@@ -26,6 +27,7 @@ use syscalls::Sysno;
 
 use super::advice::{self, LoadError, program_failure};
 use super::attach::Attached;
+use super::call_classes::classes;
 use super::maps::{Hash, SharedArray, Stack};
 use super::offsets::{Offsets, VMLINUX};
 use super::programs::{HOOK, Insight, PROGRAMS, Program};
@@ -42,8 +44,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ks
 pub struct Maps {
     /// Threads by slot.
     pub threads: SharedArray<Thread>,
+    /// Their blocked time by cause, by the same slots.
+    pub causes: SharedArray<Causes>,
     /// Threads that found their slot taken.
-    pub threads_more: Hash<ThreadKey, Thread>,
+    pub threads_more: Hash<ThreadKey, Beside>,
     /// The records of processes.
     pub records: RecordMaps,
     /// Calls whose record could not be had: `CALL_ROWS` rows a shard.
@@ -250,6 +254,8 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     for (name, value) in &masks {
         loader.override_global(name, value, true);
     }
+    let classes = classes();
+    loader.override_global("CALL_CLASSES", &classes[..], true);
     loader.override_global("ONLY", &chosen[..], true);
     loader.override_global("TEXTS", &texts[..], true);
     let entries = [
@@ -270,12 +276,23 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     for (name, entries) in entries {
         loader.map_max_entries(name, entries);
     }
+    loader
+        .map_max_entries("THREADS", sizes.thread_slots)
+        .map_max_entries("CAUSES", sizes.thread_slots)
+        .map_max_entries("THREADS_MORE", sizes.threads_more)
+        .map_max_entries("INDEX", sizes.records)
+        .map_max_entries("HEADS", sizes.records)
+        .map_max_entries("BUCKETS", sizes.records)
+        .map_max_entries("FREE", sizes.records)
+        .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
+        .map_max_entries("CPUS", sizes.cpus);
     loader.load(OBJECT)
 }
 
 fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
     Ok(Maps {
         threads: shared(ebpf, "THREADS", sizes.thread_slots)?,
+        causes: shared(ebpf, "CAUSES", sizes.thread_slots)?,
         threads_more: Hash::new(map_fd(ebpf, "THREADS_MORE")?),
         records: open_records(ebpf, sizes.records)?,
         calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,

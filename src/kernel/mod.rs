@@ -5,6 +5,7 @@
 pub mod advice;
 pub mod attach;
 pub mod btf;
+pub mod call_classes;
 pub mod doctor;
 pub mod loader;
 pub mod maps;

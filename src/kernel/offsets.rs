@@ -58,6 +58,16 @@ const FIELDS: &[Field] = &[
     required("SIGNAL_EXIT_CODE", &["signal_struct.group_exit_code"]),
     // Which system-call entry was used: TS_COMPAT.
     Field { global: "TASK_TI_STATUS", paths: &["task_struct.thread_info.status"], need: Need::OptionalOn("x86_64") },
+    // What a blocked thread waits for: the file behind a descriptor, and the registers of a call.
+    optional("TASK_FILES", &["task_struct.files"]),
+    optional("FILES_TABLE", &["files_struct.fdt"]),
+    optional("TABLE_LEN", &["fdtable.max_fds"]),
+    optional("TABLE_FILES", &["fdtable.fd"]),
+    optional("FILE_INODE", &["file.f_inode"]),
+    optional("INODE_MODE", &["inode.i_mode"]),
+    // Of x86, then of ARM: no architecture has both.
+    optional("REGS_CALL", &["pt_regs.orig_ax", "pt_regs.syscallno"]),
+    optional("REGS_FIRST", &["pt_regs.di", "pt_regs.orig_x0"]),
     required("SOCK_FAMILY", &["sock.__sk_common.skc_family"]),
     // The arguments of a call, as it was entered with.
     only_on("x86_64", "REGS_DI", &["pt_regs.di"]),
@@ -97,6 +107,12 @@ const fn optional(global: &'static str, paths: &'static [&'static str]) -> Field
 const SWITCH_ARGS: &str = "SWITCH_ARGS";
 /// The same of `sched_process_exit`: 1, or 2 where it says whether the thread is the last one (`group_dead`).
 const EXIT_ARGS: &str = "EXIT_ARGS";
+
+/// The bit that says that a task waits for I/O, and the globals that take its byte and which bit of that it is.
+const IOWAIT: (&str, [&str; 2]) = ("task_struct.in_iowait", ["TASK_IOWAIT", "TASK_IOWAIT_BIT"]);
+
+/// The global that says whether the kernel has a helper, and the function that is the helper.
+const TASK_REGS: (&str, &str) = ("HAS_TASK_REGS", "bpf_task_pt_regs");
 
 /// Why the running kernel's structures are not known. Without them nothing can be measured.
 #[derive(Debug, Error)]
@@ -153,6 +169,9 @@ impl Offsets {
         }
         globals.push((SWITCH_ARGS, btf.tracepoint_arity("sched_switch")?.unwrap_or(ABSENT)));
         globals.push((EXIT_ARGS, btf.tracepoint_arity("sched_process_exit")?.unwrap_or(1)));
+        let (byte, bit) = btf.bit_position(IOWAIT.0)?.unwrap_or((ABSENT, 0));
+        globals.extend(IOWAIT.1.into_iter().zip([byte, bit.into()]));
+        globals.push((TASK_REGS.0, btf.has_function(TASK_REGS.1)?.into()));
         let mut tracepoints = Vec::with_capacity(PROGRAMS.len());
         for program in PROGRAMS {
             if btf.tracepoint_arity(program.tracepoint)?.is_some() {

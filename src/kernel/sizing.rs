@@ -2,6 +2,7 @@
 //!
 //! Pure: it is told the facts of the host. Invariant: at most 64 MiB in all, on any host.
 
+use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::connections::Connection;
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::{Exemplar, LIMITS};
@@ -51,7 +52,7 @@ impl Sizes {
         let thread_slots = host.pid_max.clamp(4096, largest).next_power_of_two();
         Self {
             thread_slots,
-            threads_more: if cpus <= SMALL { 8_192 } else { 16_384 },
+            threads_more: 8_192,
             records: (22_528 + 512 * cpus).min(32_768),
             call_shards: cpus.next_power_of_two().min(4),
             cpus,
@@ -72,7 +73,7 @@ impl Sizes {
 /// Memory of the kernel for each map, bytes; all of it is taken when the maps are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Of the thread array.
+    /// Of the thread array, and of the causes beside it.
     pub thread_slots: u64,
     /// Of the threads that found their slot taken.
     pub threads_more: u64,
@@ -96,8 +97,8 @@ impl Sizes {
     /// What the maps of these sizes take.
     pub const fn memory(self) -> Memory {
         Memory {
-            thread_slots: array_bytes::<Thread>(self.thread_slots),
-            threads_more: self.hash_bytes::<ThreadKey, Thread>(self.threads_more),
+            thread_slots: array_bytes::<Thread>(self.thread_slots) + array_bytes::<Causes>(self.thread_slots),
+            threads_more: self.hash_bytes::<ThreadKey, Beside>(self.threads_more),
             records: self.record_bytes(),
             calls: array_bytes::<Row>(self.call_shards * CALL_ROWS),
             cpus: array_bytes::<Row>(self.cpus),

@@ -38,7 +38,7 @@ use crate::probes::stuck::probe::StuckReader;
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::names::waits;
 use crate::probes::syscalls::probe::RecordReader;
-use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
+use crate::probes::time::probe::{ProcessReading, Table, ThreadReader, exists, with_threads};
 
 /// From this age on a call in flight is asked what it waits for even if nobody looks, ns.
 const OLD_NS: u64 = 5_000_000_000;
@@ -293,7 +293,8 @@ impl Source for Live {
         }
         let maps = &mut self.kernel.maps;
         let horizon = self.watch.horizon(at_ns);
-        let threads = self.threads.read(&maps.threads, &mut maps.threads_more, horizon)?;
+        let table = Table { slots: &maps.threads, causes: &maps.causes, more: &mut maps.threads_more };
+        let threads = self.threads.read(table, horizon)?;
         let inflight = self.in_flight(threads.inflight, at_ns);
         let maps = &mut self.kernel.maps;
         // Before the records: a process that fails has one, so whose errors are read is in the sample.

@@ -18,6 +18,7 @@ use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
 use kscope::probes::runqueue::stats::CpuStats;
 use kscope::probes::stuck::stats::{Detail, InFlight, State};
 use kscope::probes::syscalls::stats::{CallStats, merge_calls};
+use kscope::probes::time::causes::BlockedBy;
 use kscope::probes::time::stats::TimeSplit;
 use syscalls::Sysno;
 
@@ -254,13 +255,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                     tx_calls: (p.bytes.0 / 4096.0) as u64,
                     rx_calls: (p.bytes.1 / 4096.0) as u64,
                 },
-                time: TimeSplit {
-                    user_ns,
-                    kernel_ns,
-                    runnable_ns,
-                    blocked_ns: wall.saturating_sub(user_ns + kernel_ns + runnable_ns),
-                    stolen_ns: 0,
-                },
+                time: split(user_ns, kernel_ns, runnable_ns, wall),
                 voluntary: 100,
                 preempted: if busy { 40 } else { 2 },
                 ..ProcessStats::default()
@@ -373,4 +368,13 @@ pub fn counted(tick: u32, counting: Counting) -> Snapshot {
     snapshot.programs =
         RunStats { counting, runs: if known { snapshot.programs.runs } else { Vec::new() }, ..snapshot.programs };
     snapshot
+}
+
+/// The time of threads that ran and waited for so long, blocked in the rest of `wall` for what servers wait for.
+fn split(user_ns: u64, kernel_ns: u64, runnable_ns: u64, wall: u64) -> TimeSplit {
+    let blocked_ns = wall.saturating_sub(user_ns + kernel_ns + runnable_ns);
+    let [disk, socket, futex] = [blocked_ns / 28, blocked_ns / 55, blocked_ns / 160];
+    let poll = blocked_ns - disk - socket - futex;
+    let blocked_by = BlockedBy::new([0, disk, socket, 0, futex, 0, poll, 0]);
+    TimeSplit { user_ns, kernel_ns, runnable_ns, blocked_ns, stolen_ns: 0, blocked_by }
 }

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod budget;
+mod causes;
 mod dashboard;
 mod errors;
 mod exemplars;
@@ -50,6 +51,7 @@ fn trials() -> Vec<Trial> {
         runqueue::CASES,
         network::CASES,
         time::CASES,
+        causes::CASES,
         process::CASES,
         errors::CASES,
         exemplars::CASES,
@@ -63,8 +65,9 @@ fn trials() -> Vec<Trial> {
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
+    let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
-    plain.chain(kernel).chain(own).chain(screen).collect()
+    plain.chain(kernel).chain(colliding).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

@@ -106,7 +106,7 @@ fn use_twice() -> Value {
 }
 
 /// Forks a child that gets this pid, which must be free.
-fn fork_as(pid: i32) -> i32 {
+pub fn fork_as(pid: i32) -> i32 {
     let wanted = [pid];
     // SAFETY: zeros are valid clone arguments: a plain fork without shared memory, so the child has a stack of its own.
     // The array of wanted pids outlives the call.

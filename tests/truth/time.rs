@@ -55,6 +55,7 @@ fn compare(kind: &str, threads: &str) {
         runnable_ns: part("runnable_ns"),
         blocked_ns: part("blocked_ns"),
         stolen_ns: part("stolen_ns"),
+        ..TimeSplit::default()
     };
     assert_close("all four parts", parts.total_ns(), number(&facts["wall_ns"]), BOUND, EDGES_NS);
     assert_close("on CPU, by rusage", parts.on_cpu_ns(), number(&facts["rusage_ns"]), BOUND, EDGES_NS);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::causes;
 use crate::dashboard;
 use crate::errors;
 use crate::exemplars;
@@ -31,6 +32,7 @@ pub fn main(args: &[String]) -> ExitCode {
         runqueue::workload,
         network::workload,
         time::workload,
+        causes::workload,
         process::workload,
         errors::workload,
         exemplars::workload,

@@ -8,6 +8,7 @@
 #![no_std]
 
 pub mod bucket;
+pub mod cause;
 pub mod connections;
 pub mod errors;
 pub mod exemplars;
@@ -53,6 +54,8 @@ pub mod flags {
     pub const EXITING: u32 = 2;
     /// It existed before the programs were attached.
     pub const FOUND: u32 = 4;
+    /// Its entry is in the hash, for those that found their slot taken. (Bits 8 to 10: see [`super::cause`].)
+    pub const BESIDE: u32 = 8;
 }
 
 /// One thread: who it is, what it is doing, and what it has done since its entry was made. Times in nanoseconds of

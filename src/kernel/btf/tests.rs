@@ -102,6 +102,24 @@ fn what_has_no_byte_offset_is_refused() {
 }
 
 #[test]
+fn bits_and_functions_are_found() {
+    let mut blob = Blob::new();
+    let int = blob.int("int", 4);
+    blob.structure_with_bit_fields(
+        "task",
+        &[("pid", int, 0), ("on_rq", int, 1 << 24 | 64), ("in_iowait", int, (1 << 24) + 77)],
+    );
+    let prototype = blob.raw("", kind::FUNC_PROTO << 24, 0, &[]);
+    blob.refer(kind::FUNC, "bpf_task_pt_regs", prototype);
+    let bytes = blob.bytes();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!(btf.bit_position("task.on_rq"), Ok(Some((8, 1))));
+    assert_eq!(btf.bit_position("task.in_iowait"), Ok(Some((9, 32))));
+    assert_eq!((btf.bit_position("task.pid"), btf.bit_position("task.none")), (Ok(None), Ok(None)));
+    assert_eq!((btf.has_function("bpf_task_pt_regs"), btf.has_function("task")), (Ok(true), Ok(false)));
+}
+
+#[test]
 fn arity_leaves_out_the_data_pointer() {
     let bytes = every_kind().bytes();
     let btf = Btf::parse(&bytes).unwrap();

@@ -1,5 +1,6 @@
 //! Time: what the threads of a process did with every nanosecond: ran in user mode, ran in the kernel, waited for a CPU,
 //! or were blocked.
 
+pub mod causes;
 pub mod probe;
 pub mod stats;

@@ -9,8 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use bytemuck::Zeroable as _;
+use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, state};
 
+use super::causes::BlockedBy;
 use super::stats::TimeSplit;
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
@@ -112,6 +114,17 @@ impl Horizon {
     }
 }
 
+/// Where the threads are.
+#[derive(Debug)]
+pub struct Table<'a> {
+    /// Threads by slot.
+    pub slots: &'a SharedArray<Thread>,
+    /// Their blocked time by cause, by the same slots.
+    pub causes: &'a SharedArray<Causes>,
+    /// Those that found their slot taken.
+    pub more: &'a mut Hash<ThreadKey, Beside>,
+}
+
 /// Reads the table of threads and keeps the accounts of dead ones.
 #[derive(Debug, Default)]
 pub struct ThreadReader {
@@ -121,49 +134,47 @@ pub struct ThreadReader {
     busy: HashMap<u32, u32>,
     /// Memory that is used again at the next pass.
     spare: HashMap<ProcessId, ProcessReading>,
-    running: Vec<Thread>,
+    running: Vec<Beside>,
 }
 
 impl ThreadReader {
     /// Reads all threads and collects the dead.
-    pub fn read(
-        &mut self,
-        slots: &SharedArray<Thread>,
-        more: &mut Hash<ThreadKey, Thread>,
-        horizon: Horizon,
-    ) -> io::Result<Threads> {
+    pub fn read(&mut self, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
+        let Table { slots, causes, more } = table;
         let mut out = Threads { processes: std::mem::take(&mut self.spare), ..Threads::default() };
         out.processes.clone_from(&self.dead);
         self.running.clear();
         let busy_before = std::mem::take(&mut self.busy);
         for index in 0..slots.len() {
-            let Some(at) = slots.at(index) else { break };
-            let Some(thread) = read_entry(at) else { continue };
+            let Some(at) = slots.at(index).zip(causes.at(index)) else { break };
+            let Some(entry) = read_entry(at) else { continue };
+            let thread = &entry.thread;
             if matches!(thread.state, state::RUNNING | state::RUNNABLE) {
                 self.busy.insert(thread.tid, thread.seq);
             }
-            if thread.tid & DEAD != 0 || vanished(&thread, &busy_before) || horizon.missed_the_end(&thread) {
-                self.bury(&thread, &mut out);
+            if thread.tid & DEAD != 0 || vanished(thread, &busy_before) || horizon.missed_the_end(thread) {
+                self.bury(&entry, &mut out);
                 free(at);
             } else {
                 out.slots += 1;
-                self.take(&thread, &mut out, horizon);
+                self.take(&entry, &mut out, horizon);
             }
         }
         let mut done = Vec::new();
-        more.for_each(|key, thread| {
+        more.for_each(|key, entry| {
+            let thread = &entry.thread;
             // One that has a slot as well was made twice (`ebpf/src/found.rs`): nobody writes this one any more.
             if thread.tid & DEAD != 0 || has_slot(slots, thread) || horizon.missed_the_end(thread) {
-                done.push((key, *thread));
+                done.push((key, *entry));
             } else if thread.tid != 0 {
                 out.more += 1;
-                self.take(thread, &mut out, horizon);
+                self.take(entry, &mut out, horizon);
             }
         })?;
-        for (key, thread) in done {
+        for (key, entry) in done {
             // Counted only if it was still there: an entry is never counted twice.
             if more.remove(&key)? {
-                self.bury(&thread, &mut out);
+                self.bury(&entry, &mut out);
             }
         }
         self.take_running(&mut out, horizon);
@@ -181,40 +192,42 @@ impl ThreadReader {
         self.dead.remove(&id);
     }
 
-    fn bury(&mut self, thread: &Thread, out: &mut Threads) {
+    fn bury(&mut self, entry: &Beside, out: &mut Threads) {
         for processes in [&mut self.dead, &mut out.processes] {
-            let process = processes.entry(id_of(thread)).or_default();
-            process.account.add(&account_of(thread));
-            describe(process, thread);
+            let process = processes.entry(id_of(&entry.thread)).or_default();
+            process.account.add(&account_of(entry));
+            describe(process, &entry.thread);
         }
     }
 
     /// Adds a living thread to its process; one that runs has to wait until it is known who else does.
-    fn take(&mut self, thread: &Thread, out: &mut Threads, horizon: Horizon) {
-        if thread.state == state::RUNNING {
-            self.running.push(*thread);
+    fn take(&mut self, entry: &Beside, out: &mut Threads, horizon: Horizon) {
+        if entry.thread.state == state::RUNNING {
+            self.running.push(*entry);
         } else {
-            out.add(thread, horizon);
+            out.add(entry, horizon);
         }
     }
 
     fn take_running(&mut self, out: &mut Threads, horizon: Horizon) {
         let on_cpu = last_on_cpus(&self.running);
-        for thread in &mut self.running {
+        for entry in &mut self.running {
+            let thread = &mut entry.thread;
             // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
             // not seen (some sandboxes keep programs from running in the context of their own processes).
             if on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
                 thread.state = state::UNKNOWN;
             }
-            out.add(thread, horizon);
+            out.add(entry, horizon);
         }
     }
 }
 
 impl Threads {
-    fn add(&mut self, thread: &Thread, horizon: Horizon) {
+    fn add(&mut self, entry: &Beside, horizon: Horizon) {
+        let thread = &entry.thread;
         let process = self.processes.entry(id_of(thread)).or_default();
-        process.account.add(&account_at(thread, horizon.known_until(thread)));
+        process.account.add(&account_at(entry, horizon.known_until(thread)));
         process.threads += 1;
         process.ran_on |= 1 << (thread.cpu % u128::BITS);
         describe(process, thread);
@@ -225,7 +238,7 @@ impl Threads {
 /// Which of the wanted processes have a thread that is not dead.
 pub fn with_threads(
     slots: &SharedArray<Thread>,
-    more: &mut Hash<ThreadKey, Thread>,
+    more: &mut Hash<ThreadKey, Beside>,
     wanted: impl Fn(ProcessId) -> bool,
 ) -> io::Result<HashSet<ProcessId>> {
     let mut found = HashSet::new();
@@ -246,7 +259,7 @@ pub fn with_threads(
             }
         }
     }
-    more.for_each(|_, thread| look(thread.tid, id_of(thread)))?;
+    more.for_each(|_, entry| look(entry.thread.tid, id_of(&entry.thread)))?;
     Ok(found)
 }
 
@@ -279,8 +292,8 @@ pub fn exists(process: u32, thread: u32) -> bool {
 const TRIES: u32 = 100;
 
 /// A copy of an entry that was not being written meanwhile; `None` for a free slot.
-fn read_entry(at: *mut Thread) -> Option<Thread> {
-    // SAFETY: `at` comes from `SharedArray::at`; all bit patterns are valid. Volatile: the kernel writes at the same time.
+fn read_entry((at, causes): (*mut Thread, *mut Causes)) -> Option<Beside> {
+    // SAFETY: both come from `SharedArray::at`; all bit patterns are valid. Volatile: the kernel writes at the same time.
     unsafe {
         let tag = &raw const (*at).tid;
         if tag.read_volatile() == 0 {
@@ -290,23 +303,24 @@ fn read_entry(at: *mut Thread) -> Option<Thread> {
         for _ in 0..TRIES {
             let before = seq.read_volatile();
             std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            let copy = at.read_volatile();
+            let copy = Beside { thread: at.read_volatile(), causes: causes.read_volatile() };
             std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
             if before & 1 == 0 && seq.read_volatile() == before {
                 return Some(copy);
             }
         }
-        Some(at.read_volatile())
+        Some(Beside { thread: at.read_volatile(), causes: causes.read_volatile() })
     }
 }
 
 /// Gives a slot back: zeros first, the claims last, so that nobody can claim it half cleaned.
-fn free(at: *mut Thread) {
+fn free((at, causes): (*mut Thread, *mut Causes)) {
     // SAFETY: as in `read_entry`; the entry is dead, so no program writes it, and its slot cannot be claimed while `claims`
     // is not 0.
     unsafe {
         let claims = (&raw const (*at).claims).read_volatile();
         at.write_volatile(Thread { claims, ..Thread::zeroed() });
+        causes.write_volatile(Causes::zeroed());
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
         (&raw mut (*at).claims).write_volatile(0);
     }
@@ -317,7 +331,7 @@ fn id_of(thread: &Thread) -> ProcessId {
     ProcessId { pid: thread.tgid, birth: RecordKey::birth_of(thread.process_start_ns) }
 }
 
-fn account_of(thread: &Thread) -> Account {
+fn account_of(Beside { thread, causes }: &Beside) -> Account {
     Account {
         time: TimeSplit {
             user_ns: thread.user_ns,
@@ -325,6 +339,7 @@ fn account_of(thread: &Thread) -> Account {
             runnable_ns: thread.runnable_ns,
             blocked_ns: thread.blocked_ns,
             stolen_ns: thread.stolen_ns,
+            blocked_by: BlockedBy::new(*causes).settled(thread.blocked_ns),
         },
         traffic: Traffic {
             tx_bytes: thread.tx_bytes,
@@ -339,9 +354,9 @@ fn account_of(thread: &Thread) -> Account {
 }
 
 /// When each CPU's running thread was last heard of.
-fn last_on_cpus(running: &[Thread]) -> HashMap<u32, u64> {
+fn last_on_cpus(running: &[Beside]) -> HashMap<u32, u64> {
     let mut last = HashMap::new();
-    for thread in running {
+    for Beside { thread, .. } in running {
         let since = last.entry(thread.cpu).or_insert(0);
         *since = thread.since_ns.max(*since);
     }
@@ -349,14 +364,17 @@ fn last_on_cpus(running: &[Thread]) -> HashMap<u32, u64> {
 }
 
 /// The account with the time from the last event to `now_ns`, in which the thread has been doing what it did then.
-fn account_at(thread: &Thread, now_ns: u64) -> Account {
-    let mut account = account_of(thread);
+fn account_at(entry: &Beside, now_ns: u64) -> Account {
+    let (thread, mut account) = (&entry.thread, account_of(entry));
     let (ns, time) = (now_ns.saturating_sub(thread.since_ns), &mut account.time);
     match thread.state {
         state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => time.kernel_ns += ns,
         state::RUNNING => time.user_ns += ns,
         state::RUNNABLE => time.runnable_ns += ns,
-        state::SLEEPING | state::DISK_SLEEP => time.blocked_ns += ns,
+        state::SLEEPING | state::DISK_SLEEP => {
+            time.blocked_ns += ns;
+            time.blocked_by = time.blocked_by.extended(thread.flags, ns);
+        }
         _ => {}
     }
     account

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::causes::BlockedBy;
 use crate::core::latency::times;
 
 /// Where thread time went, cumulative or in an interval. Nanoseconds.
@@ -17,6 +18,8 @@ pub struct TimeSplit {
     pub blocked_ns: u64,
     /// The part of `runnable_ns` that a hypervisor took (steal).
     pub stolen_ns: u64,
+    /// The parts of `blocked_ns`, by what was waited for.
+    pub blocked_by: BlockedBy,
 }
 
 impl TimeSplit {
@@ -29,6 +32,7 @@ impl TimeSplit {
             runnable_ns: self.runnable_ns.saturating_sub(prev.runnable_ns),
             blocked_ns: self.blocked_ns.saturating_sub(prev.blocked_ns),
             stolen_ns: self.stolen_ns.saturating_sub(prev.stolen_ns),
+            blocked_by: self.blocked_by.since(prev.blocked_by),
         }
     }
 
@@ -41,18 +45,21 @@ impl TimeSplit {
             runnable_ns: self.runnable_ns + other.runnable_ns,
             blocked_ns: self.blocked_ns + other.blocked_ns,
             stolen_ns: self.stolen_ns + other.stolen_ns,
+            blocked_by: self.blocked_by.plus(other.blocked_by),
         }
     }
 
     /// What stands for `factor` times as much.
     #[must_use]
     pub fn times(self, factor: f64) -> Self {
+        let blocked_ns = times(self.blocked_ns, factor);
         Self {
             user_ns: times(self.user_ns, factor),
             kernel_ns: times(self.kernel_ns, factor),
             runnable_ns: times(self.runnable_ns, factor),
-            blocked_ns: times(self.blocked_ns, factor),
+            blocked_ns,
             stolen_ns: times(self.stolen_ns, factor),
+            blocked_by: self.blocked_by.times(factor).settled(blocked_ns),
         }
     }
 
