@@ -53,7 +53,7 @@ impl Sizes {
         Self {
             thread_slots,
             threads_more: 8_192,
-            records: (22_528 + 512 * cpus).min(32_768),
+            records: (22_528 + 512 * cpus).min(28_672),
             call_shards: cpus.next_power_of_two().min(4),
             cpus,
             errors: 8_192,
@@ -166,7 +166,7 @@ mod tests {
         assert!(bytes <= 64 << 20, "{} MiB", bytes >> 20);
         // And a small one takes well below it.
         let small = Sizes::of(HostFacts { cpus: 2, pid_max: 4_194_304 }).memory().total();
-        assert!(small <= 36 << 20, "{} MiB", small >> 20);
+        assert!(small <= 44 << 20, "{} MiB", small >> 20);
     }
 
     #[test]

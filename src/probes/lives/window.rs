@@ -152,7 +152,7 @@ mod tests {
         (0..100).for_each(|second| window.add(f64::from(second), S, &[dead("old", second)], Turnover::default()));
         (100..380).for_each(|second| window.add(f64::from(second), S, &[dead("ls", second)], Turnover::default()));
         let (old, new) = (window.groups().get(&key("old")).map(|g| g.died), window.groups().get(&key("ls")).unwrap());
-        assert_eq!((old, new.died, new.calls, new.time.on_cpu_ns()), (Some(20), 280, 5 * 280, 7 * 280));
+        assert_eq!((old, new.died, new.calls, new.time.on_cpu_ns()), (Some(30), 280, 5 * 280, 7 * 280));
         assert_eq!(window.groups().sum().died, window.span_ns() / S);
         assert!((window.rate_of_late(&key("ls")) - 1.0).abs() < 1e-9);
         assert_eq!(window.latest(&key("ls")).count(), LATEST);
