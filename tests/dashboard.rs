@@ -334,6 +334,8 @@ fn sampled_numbers_say_so_and_self_says_what_was_left_out() {
     let own = after(&mut app, "9");
     assert!(own.contains("1 in 64 system calls is counted, 2.0 % of the time"), "{own}");
     assert_eq!(app.on_key(KeyEvent::from(KeyCode::Char('b'))), Some(Effect::SetBudget(Some(0.005))));
+    let small = screen(&mut app, (80, 24));
+    assert!(small.contains("1 in 64 system calls is counted"), "the notice points here at any size: {small}");
     insta::assert_snapshot!("sampled", own);
 }
 

@@ -24,10 +24,12 @@ use crate::ui::widgets::text::{put, put_right, width};
 
 /// Below these, only the table is left.
 const TOP_FROM: (u16, u16) = (60, 17);
-/// Cost and maps: a line for each map, a head, a frame.
+/// Cost: six lines and a frame.
 const TOP: u16 = 8;
-/// A row for each program, a head, a frame.
+/// A few programs, a head, a frame.
 const TABLE: u16 = 11;
+/// From this height on each map has a line.
+const TALL: u16 = 40;
 /// Below this height, text at the bottom is worth less than rows.
 const TEXT: u16 = 5;
 /// Least height of the course of the cost.
@@ -41,14 +43,19 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let sentences = sentences(ctx, area.width.saturating_sub(6));
     let lines: usize = sentences.iter().map(|(lines, _)| lines.len()).sum();
     let needs = u16::try_from(lines + 2).unwrap_or(u16::MAX);
-    let (chart, text) = match area.height.saturating_sub(TOP + TABLE) {
+    let maps_need = u16::try_from(ctx.snapshot().maps.len() + 3).unwrap_or(u16::MAX);
+    let top = if area.height >= TALL { maps_need.clamp(TOP, area.height / 3) } else { TOP };
+    // That numbers are sampled, and how, is worth more than rows.
+    let urgent = !ctx.snapshot().sampling.is_all();
+    let (chart, text) = match area.height.saturating_sub(top + TABLE) {
+        ..TEXT if urgent => (0, needs.min(TEXT)),
         ..TEXT => (0, 0),
         spare if spare >= needs.saturating_add(COURSE) => (spare - needs, needs),
         spare => (0, spare),
     };
-    let heights = [Constraint::Length(TOP), Constraint::Fill(1), Constraint::Length(chart), Constraint::Length(text)];
-    let [top, table, middle, below] = Layout::vertical(heights).areas(area);
-    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(top);
+    let heights = [Constraint::Length(top), Constraint::Fill(1), Constraint::Length(chart), Constraint::Length(text)];
+    let [above, table, middle, below] = Layout::vertical(heights).areas(area);
+    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(above);
     cost(ctx, left, buf);
     maps(ctx, right, buf);
     programs(ctx, table, buf);
@@ -169,7 +176,18 @@ fn maps(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     };
     let head = ["MAP", "used", "of", "memory", "dropped", "fill", "an entry is"];
     row(buf, inner.y, head, theme.dim, theme.dim);
-    for (map, y) in maps.iter().zip(inner.y + 1..inner.bottom()) {
+    // Where there is no room for all, those that dropped something come first.
+    let mut order: Vec<&MapUse> = maps.iter().collect();
+    let room = usize::from(inner.height.saturating_sub(1));
+    if order.len() > room {
+        order.sort_by_key(|map| map.dropped.is_none_or(|n| n == 0));
+        let rest = &order[room.saturating_sub(1)..];
+        let bytes: u64 = rest.iter().map(|map| map.bytes).sum();
+        let text = format!("and {} more, {}", rest.len(), units::bytes(bytes as f64));
+        put(buf, inner.x + 1, inner.bottom().saturating_sub(1), &text, inner.width.saturating_sub(2), theme.dim);
+        order.truncate(room.saturating_sub(1));
+    }
+    for (map, y) in order.into_iter().zip(inner.y + 1..inner.bottom()) {
         let dropped = map.dropped.map_or_else(String::new, units::count);
         let cells = [
             map.name,
