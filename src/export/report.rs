@@ -431,7 +431,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
             ProbeState::Running | ProbeState::Idle => None,
             ProbeState::Failed { reason, advice } => Some(format!("{reason} {advice}")),
         };
-        let running = reason.is_none();
+        let running = p.state == ProbeState::Running;
         let runs = stats.runs.get(at).filter(|_| running && counted);
         ProbeRow {
             name: p.name,
