@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytemuck::Zeroable as _;
 use kscope::core::ident::ProcessId;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessSample, Records, Sample};
-use kscope::probes::network::stats::{Interface, Traffic};
+use kscope::probes::network::stats::{Carrier, Interface, Traffic};
 use kscope::probes::own::stats::{Counting, RunStats, Runs};
 use kscope::probes::time::stats::TimeSplit;
 use kscope_layout::bucket::scale3;
@@ -210,7 +210,12 @@ impl World {
             cpus: self.cpus.clone(),
             records: self.records(),
             processes: self.processes.iter().map(|p| p.sample.clone()).collect(),
-            interfaces: vec![Interface { name: "eth0".into(), tx_bytes: 1 << 40, rx_bytes: 1 << 39 }],
+            interfaces: vec![Interface {
+                name: "eth0".into(),
+                carrier: Carrier::Device,
+                tx_bytes: 1 << 40,
+                rx_bytes: 1 << 39,
+            }],
             own: Own { pid: 1, cpu_ns: u64::from(self.tick) * 4_000_000, rss_bytes: 20 << 20, read_ns: 1_000_000 },
             programs: RunStats {
                 counting: Counting::Windows,

@@ -69,7 +69,8 @@ pub fn conn_state(ctx: BtfTracePointContext) -> i32 {
         Some(found) => Some(found),
         // Whose it is cannot be known here, unless it calls itself.
         None if globals::is_narrowed() && !(by_caller && is_caller_measured()) => None,
-        None if opens || after == tcp_state::CLOSE => make(socket, cookie),
+        // The socket itself has the new state only after this.
+        None if opens || after == tcp_state::CLOSE => make(socket, cookie, after),
         None => None,
     };
     if let Some(connection) = found {
@@ -105,7 +106,7 @@ pub fn conn_retransmit(ctx: BtfTracePointContext) -> i32 {
     let socket = Socket(ctx.arg(0));
     let cookie = socket.cookie();
     let found = match CONNECTIONS.get_ptr_mut(&cookie) {
-        None if !globals::is_narrowed() && socket.is_inet() => make(socket, cookie),
+        None if !globals::is_narrowed() && socket.is_inet() => make(socket, cookie, socket.state()),
         found => found,
     };
     if let Some(connection) = found {
@@ -123,7 +124,7 @@ fn of_caller(socket: Socket) -> Option<*mut Connection> {
         return None;
     }
     let cookie = socket.cookie();
-    let at = CONNECTIONS.get_ptr_mut(&cookie).or_else(|| make(socket, cookie))?;
+    let at = CONNECTIONS.get_ptr_mut(&cookie).or_else(|| make(socket, cookie, socket.state()))?;
     // SAFETY: a map value.
     let connection = unsafe { &mut *at };
     // SAFETY: no preconditions.
@@ -148,7 +149,7 @@ fn own(connection: &mut Connection) {
 }
 
 #[inline(always)]
-fn make(socket: Socket, cookie: u64) -> Option<*mut Connection> {
+fn make(socket: Socket, cookie: u64, state: u32) -> Option<*mut Connection> {
     // Of two CPUs one wins; both find what it made.
     let _ = CONNECTIONS.insert(&cookie, &EMPTY, u64::from(BPF_NOEXIST));
     let Some(at) = CONNECTIONS.get_ptr_mut(&cookie) else {
@@ -160,11 +161,11 @@ fn make(socket: Socket, cookie: u64) -> Option<*mut Connection> {
     // SAFETY: no preconditions.
     connection.first_ns = unsafe { bpf_ktime_get_ns() };
     connection.last_ns = connection.first_ns;
-    connection.state = socket.state();
+    connection.state = state;
     connection.protocol = socket.protocol();
     connection.netns = socket.netns();
     socket.ends(connection);
-    if connection.protocol == TCP && connection.state == tcp_state::CLOSE {
+    if connection.protocol == TCP && state == tcp_state::CLOSE {
         // What is left is read after the end: no event will tell of that any more.
         connection.closed_ns = connection.first_ns;
     }

@@ -124,6 +124,12 @@ pub fn bytes(n: f64) -> String {
     format!("{number} {unit}")
 }
 
+/// A difference of sizes, which may be negative: `−1.50 KiB`.
+pub fn signed_bytes(n: i64) -> String {
+    let sign = if n < 0 { "−" } else { "" };
+    format!("{sign}{}", bytes(n.unsigned_abs() as f64))
+}
+
 /// Bytes per second: `0 B/s`, `84.2 MiB/s`.
 pub fn byte_rate(per_s: f64) -> String {
     if is_measurement(per_s) { format!("{}/s", bytes(per_s)) } else { DASH.into() }

@@ -20,7 +20,7 @@ pub fn to_csv(report: &Report) -> String {
         }
     }
     if let Some(network) = &report.network {
-        bytes(&mut out, &all, network.tx_bytes, network.rx_bytes);
+        bytes(&mut out, &all, network.bytes.tx_bytes, network.bytes.rx_bytes);
     }
     for process in &report.processes {
         let owner = Owner { scope: "process", pid: Some(process.pid), comm: &process.comm };

@@ -17,7 +17,7 @@ use crate::probes::connections::stats::{self as connections, Connection, Unliste
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
-use crate::probes::network::stats::{Interface, Traffic};
+use crate::probes::network::stats::{Conservation, Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
 use crate::probes::stuck::stats::InFlight;
@@ -221,6 +221,11 @@ impl Snapshot {
         at.map_or("", |at| &self.processes[at].ident.comm)
     }
 
+    /// Payload of all processes against what the interfaces carried.
+    pub fn conservation(&self) -> Conservation {
+        Conservation::of(self.traffic(), &self.interfaces)
+    }
+
     /// The process with this pid that lived last, if any lived in the interval.
     pub fn process(&self, pid: u32) -> Option<&ProcessStats> {
         let from = self.processes.partition_point(|p| p.id.pid < pid);
@@ -311,6 +316,7 @@ fn interface_between(prev: &[Interface], next: &Interface) -> Interface {
     let (tx, rx) = prev.iter().find(|i| i.name == next.name).map_or((0, 0), |i| (i.tx_bytes, i.rx_bytes));
     Interface {
         name: next.name.clone(),
+        carrier: next.carrier,
         tx_bytes: next.tx_bytes.saturating_sub(tx),
         rx_bytes: next.rx_bytes.saturating_sub(rx),
     }

@@ -13,7 +13,7 @@ use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
 use kscope::core::quality::Quality;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
-use kscope::probes::network::stats::{Interface, Traffic};
+use kscope::probes::network::stats::{Carrier, Interface, Traffic};
 use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
 use kscope::probes::runqueue::stats::CpuStats;
 use kscope::probes::stuck::stats::{Detail, InFlight, State};
@@ -279,8 +279,13 @@ pub fn snapshot(tick: u32) -> Snapshot {
         processes,
         inflight: inflight(busy),
         interfaces: vec![
-            Interface { name: "eth0".into(), tx_bytes: sum.tx_bytes * 21 / 20, rx_bytes: sum.rx_bytes * 21 / 20 },
-            Interface { name: "lo".into(), tx_bytes: 120_000, rx_bytes: 120_000 },
+            Interface {
+                name: "eth0".into(),
+                carrier: Carrier::Device,
+                tx_bytes: sum.tx_bytes * 21 / 20,
+                rx_bytes: sum.rx_bytes * 21 / 20,
+            },
+            Interface { name: "lo".into(), carrier: Carrier::Loopback, tx_bytes: 120_000, rx_bytes: 120_000 },
         ],
         own: Own { pid: 30_000, cpu_ns: 4_200_000, rss_bytes: 21 << 20, read_ns: 900_000 },
         programs: run_stats(tick, busy),

@@ -9,6 +9,7 @@
 
 mod budget;
 mod causes;
+mod connections;
 mod dashboard;
 mod errors;
 mod exemplars;
@@ -59,8 +60,10 @@ fn trials() -> Vec<Trial> {
         filters::KERNEL_CASES,
         stuck::CASES,
         verdicts::CASES,
+        connections::CASES,
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
+    let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
@@ -68,6 +71,7 @@ fn trials() -> Vec<Trial> {
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
     plain.chain(kernel).chain(colliding).chain(own).chain(screen).collect()
+    plain.chain(kernel).chain(sockets).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

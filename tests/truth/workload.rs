@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::causes;
+use crate::connections;
 use crate::dashboard;
 use crate::errors;
 use crate::exemplars;
@@ -31,6 +32,7 @@ pub fn main(args: &[String]) -> ExitCode {
         syscalls::workload,
         runqueue::workload,
         network::workload,
+        connections::workload,
         time::workload,
         causes::workload,
         process::workload,

@@ -11,7 +11,7 @@ pub const TCP: u16 = 6;
 /// `IPPROTO_UDP`.
 pub const UDP: u16 = 17;
 
-/// States of a socket (include/net/tcp_states.h).
+/// States of a socket (`include/net/tcp_states.h`).
 pub mod tcp_state {
     /// Open.
     pub const ESTABLISHED: u32 = 1;

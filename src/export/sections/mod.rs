@@ -2,6 +2,7 @@
 //!
 //! Invariant: a part that was not measured is absent, never empty; its quality says why.
 
+mod connections;
 mod dead;
 mod errors;
 mod exemplars;
@@ -33,6 +34,9 @@ pub struct Sections {
     errors_quality: Quality,
     /// Processes that ended.
     pub dead: Option<dead::Section>,
+    /// Connections and listening sockets, if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<connections::Section>,
 }
 
 impl Sections {
@@ -47,6 +51,7 @@ impl Sections {
             spins: errors::spin_rows(snapshot, scope),
             exemplars: exemplars::rows(snapshot, scope),
             errors_quality: snapshot.qualities.errors,
+            connections: connections::section(snapshot, scope),
         }
     }
 
@@ -57,5 +62,8 @@ impl Sections {
         errors::write(self.errors.as_deref(), self.spins.as_deref(), self.errors_quality.mark(), out);
         exemplars::write(self.exemplars.as_deref(), out);
         dead::write(self.dead.as_ref(), out);
+        if let Some(section) = &self.connections {
+            connections::write(section, out);
+        }
     }
 }

@@ -37,20 +37,22 @@ pub struct Socket {
     pub path: Option<Path>,
 }
 
-/// `SOCK_DIAG_BY_FAMILY` of include/uapi/linux/sock_diag.h.
+/// `SOCK_DIAG_BY_FAMILY` of `include/uapi/linux/sock_diag.h`.
 const BY_FAMILY: u16 = 20;
-/// `NLM_F_REQUEST | NLM_F_DUMP` of include/uapi/linux/netlink.h.
+/// `NLM_F_REQUEST | NLM_F_DUMP` of `include/uapi/linux/netlink.h`.
 const DUMP: u16 = 0x301;
 /// `NLMSG_ERROR`.
 const ERROR: u16 = 2;
 /// `NLMSG_DONE`.
 const DONE: u16 = 3;
-/// `INET_DIAG_INFO` of include/uapi/linux/inet_diag.h, as an attribute and, as a bit, as a wish.
+/// `INET_DIAG_INFO` of `include/uapi/linux/inet_diag.h`, as an attribute and, as a bit, as a wish.
 const INFO: u16 = 2;
 /// Bytes of `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// Bytes of `struct inet_diag_req_v2`.
 const REQUEST: usize = 56;
+/// Bytes of both.
+const LENGTH: u32 = 72;
 /// Bytes of `struct inet_diag_msg`.
 const MESSAGE: usize = 72;
 /// States asked for of TCP: all but those without an owner (asked by a peer, waiting for the last packets to die out) and
@@ -72,34 +74,35 @@ pub struct Diag {
 /// What to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    family: u16,
-    protocol: u16,
+    family: u8,
+    protocol: u8,
 }
 
 impl Table {
     /// All that are asked for.
-    pub const ALL: [Self; 4] = [
-        Self { family: AF_INET, protocol: TCP },
-        Self { family: AF_INET6, protocol: TCP },
-        Self { family: AF_INET, protocol: UDP },
-        Self { family: AF_INET6, protocol: UDP },
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::new(AF_INET, TCP), Self::new(AF_INET6, TCP), Self::new(AF_INET, UDP), Self::new(AF_INET6, UDP)];
+
+    /// The request has room for a byte of each, which all of these numbers fit.
+    const fn new(family: u16, protocol: u16) -> Self {
+        Self { family: family.to_le_bytes()[0], protocol: protocol.to_le_bytes()[0] }
+    }
 
     /// What its sockets speak.
     pub const fn protocol(self) -> Protocol {
-        Protocol::of(self.protocol)
+        Protocol::of(self.protocol as u16)
     }
 
     /// The request.
     fn request(self, sequence: u32) -> [u8; HEADER + REQUEST] {
         let mut bytes = [0; HEADER + REQUEST];
-        let states = if self.protocol == TCP { TCP_STATES } else { !0 };
-        bytes[0..4].copy_from_slice(&((HEADER + REQUEST) as u32).to_ne_bytes());
+        let states = if self.protocol() == Protocol::Tcp { TCP_STATES } else { !0 };
+        bytes[0..4].copy_from_slice(&LENGTH.to_ne_bytes());
         bytes[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
         bytes[6..8].copy_from_slice(&DUMP.to_ne_bytes());
         bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        bytes[HEADER] = self.family as u8;
-        bytes[HEADER + 1] = self.protocol as u8;
+        bytes[HEADER] = self.family;
+        bytes[HEADER + 1] = self.protocol;
         bytes[HEADER + 2] = 1 << (INFO - 1);
         bytes[HEADER + 4..HEADER + 8].copy_from_slice(&states.to_ne_bytes());
         bytes

@@ -55,6 +55,13 @@ fn parsed(bytes: &[u8]) -> (Vec<Socket>, Answer) {
 }
 
 #[test]
+fn a_request_is_as_long_as_it_says() {
+    let request = Table::ALL[3].request(9);
+    assert_eq!(request.len(), LENGTH as usize);
+    assert_eq!(request[HEADER..HEADER + 3], [10, 17, 2]);
+}
+
+#[test]
 fn a_socket_is_read_with_its_path() {
     let mut bytes = message(BY_FAMILY, 1, &with_info(body(1), 104));
     bytes.extend(message(BY_FAMILY, 1, &body(10)));

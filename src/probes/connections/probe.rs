@@ -49,17 +49,25 @@ pub struct Reading {
 pub struct ConnectionReader {
     diag: Option<Diag>,
     owners: Owners,
-    /// When a socket was first listed, by cookie.
-    listed_ns: HashMap<u64, u64>,
+    /// What a socket was like when it was first listed, by cookie.
+    first: HashMap<u64, First>,
     /// Number of our own network namespace.
     netns: u32,
 }
 
 impl Default for ConnectionReader {
     fn default() -> Self {
-        let netns = fs::metadata("/proc/self/ns/net").map_or(0, |ns| ns.ino() as u32);
-        Self { diag: None, owners: Owners::default(), listed_ns: HashMap::new(), netns }
+        let netns = fs::metadata("/proc/self/ns/net").map_or(0, |ns| u32::try_from(ns.ino()).unwrap_or(0));
+        Self { diag: None, owners: Owners::default(), first: HashMap::new(), netns }
     }
+}
+
+/// A socket when it was first listed.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    at_ns: u64,
+    /// How often it had sent something again.
+    retransmits: u32,
 }
 
 type Counted = HashMap<u64, layout::Connection>;
@@ -77,9 +85,11 @@ impl ConnectionReader {
         let used = counted.len();
         let (listed, complete, trouble) = self.listed();
         self.retire(map, &mut counted, |cookie| complete && !listed.contains_key(cookie), now_ns)?;
-        self.listed_ns.retain(|cookie, _| listed.contains_key(cookie));
-        for cookie in listed.keys() {
-            self.listed_ns.entry(*cookie).or_insert(now_ns);
+        self.first.retain(|cookie, _| listed.contains_key(cookie));
+        for (cookie, socket) in &listed {
+            let known = counted.get(cookie).is_none_or(|c| c.opened == 0);
+            let retransmits = socket.path.filter(|_| known).map_or(0, |path| path.retransmits_ever);
+            self.first.entry(*cookie).or_insert(First { at_ns: now_ns, retransmits });
         }
         let living: Vec<ProcessId> =
             processes.iter().filter(|p| p.threads > 0 && !p.ident.kthread).map(|p| p.id).collect();
@@ -157,7 +167,9 @@ impl ConnectionReader {
                 *connection = last;
             }
             connection.state = layout::tcp_state::CLOSE;
-            connection.closed_ns = connection.closed_ns.max(1);
+            if connection.closed_ns == 0 {
+                connection.closed_ns = now_ns;
+            }
         }
         Ok(())
     }
@@ -185,11 +197,14 @@ impl ConnectionReader {
         now_ns: u64,
     ) -> Option<Connection> {
         let first_ns = counted.map(|c| c.first_ns);
-        let seen_ns = self.listed_ns.get(&cookie).copied().into_iter().chain(first_ns).min()?;
+        let first = self.first.get(&cookie);
+        let seen_ns = first.map(|f| f.at_ns).into_iter().chain(first_ns).min()?;
         let holder = listed.and_then(|l| self.owners.of(l.inode));
         let protocol = listed.map(|l| l.protocol).or_else(|| Some(Protocol::of(counted?.protocol)))?;
-        let closed = counted.is_some_and(|c| c.closed_ns != 0);
-        let state = listed.filter(|_| !closed).map(|l| l.state);
+        let closed_ns = counted.map(|c| c.closed_ns).filter(|closed| *closed != 0);
+        let end_ns = closed_ns.unwrap_or(now_ns);
+        let state = listed.filter(|_| closed_ns.is_none()).map(|l| l.state);
+        let ever = listed.and_then(|l| l.path).map_or(0, |path| path.retransmits_ever);
         Some(Connection {
             cookie,
             since_ns: first_ns.unwrap_or(0),
@@ -199,11 +214,14 @@ impl ConnectionReader {
             local: listed.map(|l| l.local).or_else(|| local(counted?))?,
             peer: listed.map_or_else(|| peer(counted?), |l| l.peer),
             state: state.or_else(|| Some(state_of(counted?, protocol)))?,
-            age_ns: now_ns.saturating_sub(seen_ns),
+            age_ns: end_ns.saturating_sub(seen_ns),
             age_is_exact: counted.is_some_and(|c| c.opened != 0),
             tx_bytes: counted.map_or(0, |c| c.tx_bytes),
             rx_bytes: counted.map_or(0, |c| c.rx_bytes),
-            retransmits: counted.map_or(0, |c| u64::from(c.retransmits)),
+            // The kernel's own count has what happened while no program ran: a timer that interrupted a process of a sandbox.
+            retransmits: u64::from(
+                counted.map_or(0, |c| c.retransmits).max(ever.saturating_sub(first.map_or(0, |f| f.retransmits))),
+            ),
             path: listed.and_then(|l| l.path),
             queues: listed.map(|l| l.queues),
             elsewhere: counted.is_some_and(|c| self.is_elsewhere(c)),

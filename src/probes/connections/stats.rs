@@ -72,7 +72,7 @@ pub enum State {
 }
 
 impl State {
-    /// Of a number of include/net/tcp_states.h.
+    /// Of a number of `include/net/tcp_states.h`.
     pub const fn of(number: u32, protocol: Protocol) -> Self {
         match number {
             1 => Self::Established,
@@ -140,7 +140,7 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// State at the end.
     pub state: State,
-    /// So long it was there, ns.
+    /// So long it was there, at the end or when it was closed, ns.
     pub age_ns: u64,
     /// It was seen when it was opened: otherwise it is at least that old.
     pub age_is_exact: bool,
@@ -148,7 +148,7 @@ pub struct Connection {
     pub tx_bytes: u64,
     /// Payload bytes received.
     pub rx_bytes: u64,
-    /// Packets sent again.
+    /// Segments sent again; where the socket was gone before the kernel was asked, packets, which may hold several.
     pub retransmits: u64,
     /// What the kernel says of the path; `None` for UDP, and where it was not asked or did not say.
     pub path: Option<Path>,
@@ -214,7 +214,7 @@ pub fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// `127.0.0.1:80`, `[::1]:80`, `*:80` where it is any address, `–` where nothing is known.
+/// `127.0.0.1:80`, `[::1]:80`; `*:80` for any address, `–` for none.
 pub fn text(address: Option<SocketAddr>) -> String {
     match address {
         None => "–".into(),
@@ -286,4 +286,90 @@ pub fn append(mine: &mut Vec<Connection>, later: &[Connection], unlisted: &mut U
         unlisted.rx_bytes += connection.rx_bytes;
         false
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(cookie: u64, since_ns: u64, tx_bytes: u64, state: State) -> Connection {
+        let local = SocketAddr::from(([127, 0, 0, 1], 80));
+        Connection {
+            cookie,
+            since_ns,
+            owner: None,
+            protocol: Protocol::Tcp,
+            local,
+            peer: None,
+            state,
+            age_ns: 1,
+            age_is_exact: true,
+            tx_bytes,
+            rx_bytes: 0,
+            retransmits: 0,
+            path: None,
+            queues: None,
+            elsewhere: false,
+        }
+    }
+
+    fn moved(all: &[Connection]) -> Vec<(u64, u64)> {
+        all.iter().map(|c| (c.cookie, c.tx_bytes)).collect()
+    }
+
+    #[test]
+    fn a_closed_one_is_shown_once() {
+        let first = [connection(1, 5, 100, State::Established), connection(2, 5, 10, State::Established)];
+        let second = [connection(1, 5, 130, State::Closed), connection(2, 5, 10, State::Established)];
+        let change = between(&first, &second);
+        assert_eq!(moved(&change), [(1, 30), (2, 0)]);
+        // It stays in the map until nobody can be writing it.
+        assert_eq!(moved(&between(&second, &second)), [(2, 0)]);
+        // What was read from it after all is not lost.
+        assert_eq!(moved(&between(&second, &[connection(1, 5, 131, State::Closed)])), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_second_count_of_a_socket_begins_at_zero() {
+        let first = [connection(1, 0, 0, State::Established)];
+        let second = [connection(1, 7, 40, State::Established)];
+        assert_eq!(moved(&between(&first, &second)), [(1, 40)]);
+        assert_eq!(moved(&between(&second, &[connection(1, 9, 15, State::Established)])), [(1, 15)]);
+    }
+
+    #[test]
+    fn intervals_add_up_and_who_is_missing_is_gone() {
+        let mut sum = vec![connection(1, 5, 100, State::Established), connection(3, 5, 7, State::Established)];
+        let later = [connection(1, 5, 11, State::Established), connection(2, 5, 1, State::Closed)];
+        append(&mut sum, &later, &mut Unlisted::default());
+        assert_eq!(moved(&sum), [(1, 111), (2, 1), (3, 7)]);
+        assert_eq!(sum.iter().map(Connection::is_closed).collect::<Vec<_>>(), [false, true, true]);
+    }
+
+    #[test]
+    fn closed_ones_are_bounded_and_their_bytes_are_kept() {
+        let closed = |from: u64| (from..from + 8_000).map(|c| connection(c, 1, 3, State::Closed)).collect::<Vec<_>>();
+        let (mut sum, mut unlisted) = (closed(0), Unlisted::default());
+        append(&mut sum, &closed(8_000), &mut unlisted);
+        assert_eq!((sum.len(), unlisted.count, unlisted.tx_bytes), (MOST_CLOSED, 6_000, 18_000));
+        assert_eq!(sum[0].cookie, 6_000);
+    }
+
+    #[test]
+    fn addresses_are_written_as_people_do() {
+        let at = |text: &str| Some(plain(text.parse::<SocketAddr>().unwrap()));
+        assert_eq!(text(at("[::ffff:10.0.0.1]:80")), "10.0.0.1:80");
+        assert_eq!((text(at("[::]:80")), text(at("0.0.0.0:0"))), ("*:80".into(), "*".into()));
+        assert_eq!((text(at("[::1]:80")), text(None)), ("[::1]:80".into(), "–".into()));
+    }
+
+    #[test]
+    fn a_queue_is_crowded_above_the_half() {
+        let listening = |received, sent| Connection {
+            queues: Some(Queues { received, sent }),
+            ..connection(1, 1, 0, State::Listening)
+        };
+        assert!(!listening(64, 128).is_crowded() && listening(65, 128).is_crowded());
+        assert!(listening(1, 0).is_crowded() && !listening(0, 0).is_crowded());
+    }
 }

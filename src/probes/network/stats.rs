@@ -58,13 +58,97 @@ impl Traffic {
     }
 }
 
+/// What carries the packets of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Carrier {
+    /// A device: what it carries leaves the host, or comes from outside.
+    #[default]
+    Device,
+    /// The host itself: every packet is sent and received.
+    Loopback,
+    /// Another interface, or another network namespace: bridges, tunnels, pairs. Many of its packets are counted there again.
+    Virtual,
+}
+
 /// Wire bytes of a network interface, cumulative or per interval, as `/proc/net/dev` counts them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// Its name.
     pub name: String,
+    /// What carries its packets.
+    pub carrier: Carrier,
     /// Bytes sent.
     pub tx_bytes: u64,
     /// Bytes received.
     pub rx_bytes: u64,
+}
+
+/// Payload of processes, held against what the interfaces carried in the same time.
+///
+/// The difference has many causes, none of which is measured: headers and acknowledgements, packets sent again, sockets of the kernel,
+/// receiving by `splice` or without copying, forwarding, other network namespaces, and what lay in buffers at either end.
+/// So it can be negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conservation {
+    /// Payload of all measured processes.
+    pub payload: Traffic,
+    /// Bytes that devices sent; of all interfaces but loopback, where no interface has a device (in a container).
+    pub tx_bytes: u64,
+    /// Bytes that they received.
+    pub rx_bytes: u64,
+    /// Bytes over loopback: sent as well as received.
+    pub loopback_bytes: u64,
+}
+
+impl Conservation {
+    /// Of one interval.
+    pub fn of(payload: Traffic, interfaces: &[Interface]) -> Self {
+        let carried_by = |carrier| interfaces.iter().filter(move |i| i.carrier == carrier);
+        let bare = carried_by(Carrier::Device).next().is_none();
+        let outside = if bare { Carrier::Virtual } else { Carrier::Device };
+        Self {
+            payload,
+            tx_bytes: carried_by(outside).map(|i| i.tx_bytes).sum(),
+            rx_bytes: carried_by(outside).map(|i| i.rx_bytes).sum(),
+            loopback_bytes: carried_by(Carrier::Loopback).map(|i| i.tx_bytes).sum(),
+        }
+    }
+
+    /// What interfaces sent and no process handed to a socket.
+    pub fn tx_unattributed(self) -> i64 {
+        difference(self.tx_bytes + self.loopback_bytes, self.payload.tx_bytes)
+    }
+
+    /// What interfaces received and no process got from a socket.
+    pub fn rx_unattributed(self) -> i64 {
+        difference(self.rx_bytes + self.loopback_bytes, self.payload.rx_bytes)
+    }
+}
+
+fn difference(a: u64, b: u64) -> i64 {
+    a.wrapping_sub(b).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(name: &str, carrier: Carrier, tx_bytes: u64, rx_bytes: u64) -> Interface {
+        Interface { name: name.into(), carrier, tx_bytes, rx_bytes }
+    }
+
+    #[test]
+    fn each_packet_is_held_against_payload_once() {
+        let payload = Traffic { tx_bytes: 1_000, rx_bytes: 900, ..Traffic::default() };
+        let interfaces = [
+            interface("eth0", Carrier::Device, 700, 500),
+            interface("docker0", Carrier::Virtual, 300, 300),
+            interface("lo", Carrier::Loopback, 350, 350),
+        ];
+        let sum = Conservation::of(payload, &interfaces);
+        assert_eq!((sum.tx_unattributed(), sum.rx_unattributed()), (50, -50));
+        // In a container no interface has a device.
+        let inside = [interface("eth0", Carrier::Virtual, 700, 500), interface("lo", Carrier::Loopback, 0, 0)];
+        assert_eq!(Conservation::of(payload, &inside).tx_bytes, 700);
+    }
 }
