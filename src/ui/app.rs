@@ -171,7 +171,8 @@ impl App {
     /// What is looked at, of what is measured only then.
     pub fn interests(&self) -> Interests {
         let page = self.page.as_ref().map(|page| page.id.pid);
-        Interests { stuck: self.view == View::Stuck || page.is_some(), page, ..Interests::default() }
+        let connections = page.is_some() || self.view == View::Network && self.place() == Place::Connections;
+        Interests { stuck: self.view == View::Stuck || page.is_some(), connections, page, ..Interests::default() }
     }
 
     /// Takes the next interval.

@@ -4,6 +4,7 @@
 //!
 //! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
 
+mod connections;
 mod programs;
 mod stuck;
 
@@ -12,6 +13,7 @@ use std::cmp::Ordering;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+pub use self::connections::CONNECTIONS;
 pub use self::programs::PROGRAMS;
 pub use self::stuck::{AGE_BAD_NS, AGE_WARN_NS, STUCK};
 use super::charts::bar;
@@ -289,6 +291,7 @@ pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
         TableId::Callers => (&CALLERS, "time"),
         TableId::Delayed => (&DELAYED, "waited"),
         TableId::Talking => (&TALKING, "both/s"),
+        TableId::Connections => (&CONNECTIONS, "tx/s"),
         TableId::Stuck => (&STUCK, "age"),
         TableId::Programs => (&PROGRAMS, "of a CPU"),
     }

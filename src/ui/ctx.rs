@@ -34,6 +34,8 @@ pub enum Group {
     RunQueue,
     /// Network bytes.
     Network,
+    /// Bytes of connections.
+    Connections,
 }
 
 impl Group {
@@ -42,6 +44,7 @@ impl Group {
             Self::Syscalls => &["sys_enter", "sys_exit"],
             Self::RunQueue => &["sched_switch", "sched_wakeup", "sched_wakeup_new"],
             Self::Network => &["sock_send_length", "sock_recv_length"],
+            Self::Connections => &["conn_send", "conn_recv", "conn_state", "conn_retransmit"],
         }
     }
 
@@ -50,6 +53,7 @@ impl Group {
             Self::Syscalls => "System calls are",
             Self::RunQueue => "Run-queue delays are",
             Self::Network => "Network bytes are",
+            Self::Connections => "Bytes of connections are",
         }
     }
 }
@@ -107,6 +111,7 @@ fn trouble(snapshot: &Snapshot, group: Group) -> Option<String> {
         Group::Syscalls => snapshot.qualities.syscalls,
         Group::RunQueue => snapshot.qualities.runqueue,
         Group::Network => snapshot.qualities.network,
+        Group::Connections => snapshot.qualities.connections,
     };
     match (sentences.is_empty(), quality) {
         (false, _) => Some(sentences.join(" ")),

@@ -140,6 +140,14 @@ pub const KEYS: &[Key] = &[
         footer: Some("verdict"),
     },
     Key {
+        chords: &[char('o')],
+        label: "o",
+        views: &[View::Network],
+        action: Action::Go(Place::Connections),
+        help: "open connections and listening sockets, or back to processes; bytes by connection are counted only meanwhile",
+        footer: Some("connections"),
+    },
+    Key {
         chords: &[key(KeyCode::Esc)],
         label: "Esc",
         views: ALL,

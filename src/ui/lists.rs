@@ -5,12 +5,14 @@
 //! Invariant: the list of the table that has the keys is sorted; the others are empty.
 
 use super::columns;
+use super::connections::{self, ConnectionRow};
 use super::history::{History, Look};
 use super::place::Place;
 use super::processes::{ProcessList, Who};
 use super::rows::{self, CallRow, ProgramRow, StuckRow};
 use super::selection::{Ids, RowId};
 use super::tables::{TableId, TableState};
+use crate::core::ident::ProcessId;
 
 /// The rows, by kind.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Lists {
     pub processes: ProcessList,
     /// Calls that have not returned.
     pub stuck: Vec<StuckRow>,
+    /// Connections.
+    pub connections: Vec<ConnectionRow>,
     /// kscope's programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -31,6 +35,7 @@ impl Lists {
         self.calls.clear();
         self.processes.clear();
         self.stuck.clear();
+        self.connections.clear();
         self.programs.clear();
         let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
         let who = match id {
@@ -41,6 +46,10 @@ impl Lists {
             TableId::Stuck => {
                 self.stuck = rows::stuck(history, look, text);
                 return columns::sort(&mut self.stuck, columns::STUCK, sort, falling);
+            }
+            TableId::Connections => {
+                self.connections = connections::rows(history, look, text);
+                return columns::sort(&mut self.connections, columns::CONNECTIONS, sort, falling);
             }
             TableId::Programs => {
                 self.programs = rows::programs(history, text);
@@ -60,6 +69,7 @@ impl Lists {
         match id {
             TableId::Calls => &self.calls,
             TableId::Stuck => &self.stuck,
+            TableId::Connections => &self.connections,
             TableId::Programs => &self.programs,
             TableId::Who | TableId::Everything | TableId::Callers | TableId::Delayed | TableId::Talking => {
                 &self.processes
@@ -70,5 +80,10 @@ impl Lists {
     /// The row at a place of a table.
     pub fn at(&self, id: TableId, index: usize) -> Option<RowId> {
         self.ids(id).at(index)
+    }
+
+    /// Whose connection it is, if it is listed and that is known.
+    pub fn owner_of(&self, cookie: u64) -> Option<ProcessId> {
+        self.connections.iter().find(|row| row.connection.cookie == cookie)?.owner()
     }
 }

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod charts;
 pub mod columns;
+pub mod connections;
 pub mod ctx;
 mod frame;
 mod help;

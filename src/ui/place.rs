@@ -13,6 +13,8 @@ pub enum Place {
     First,
     /// Syscalls: the processes that make one call.
     Callers(u32),
+    /// Network: connections and listening sockets.
+    Connections,
 }
 
 impl Place {
@@ -23,6 +25,7 @@ impl Place {
             (View::Syscalls, Self::Callers(_)) => TableId::Callers,
             (View::Syscalls | View::Page, _) => TableId::Calls,
             (View::Scheduler, _) => TableId::Delayed,
+            (View::Network, Self::Connections) => TableId::Connections,
             (View::Network, _) => TableId::Talking,
             (View::Stuck, _) => TableId::Stuck,
             (View::Disk | View::Processes, _) => TableId::Everything,
@@ -34,7 +37,7 @@ impl Place {
     pub const fn callers_of(self) -> Option<u32> {
         match self {
             Self::Callers(nr) => Some(nr),
-            Self::First => None,
+            Self::First | Self::Connections => None,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum RowId {
     Program(usize),
     /// A thread, by its process and its id.
     Thread(ProcessId, u32),
+    /// A connection, by the cookie of its socket.
+    Connection(u64),
 }
 
 /// The identities of rows in their order.

@@ -18,6 +18,8 @@ pub enum TableId {
     Delayed,
     /// Network: processes that moved bytes.
     Talking,
+    /// Network: connections and listening sockets.
+    Connections,
     /// Stuck: calls that have not returned.
     Stuck,
     /// Processes: everything of all processes.
@@ -28,12 +30,13 @@ pub enum TableId {
 
 impl TableId {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Who,
         Self::Calls,
         Self::Callers,
         Self::Delayed,
         Self::Talking,
+        Self::Connections,
         Self::Stuck,
         Self::Everything,
         Self::Programs,

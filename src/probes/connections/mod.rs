@@ -8,3 +8,4 @@ pub mod diag;
 mod owners;
 pub mod probe;
 pub mod stats;
+pub mod view;

@@ -8,13 +8,15 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::Widget;
 
-use super::stats::Interface;
+use super::stats::{Carrier, Conservation, Interface};
 use crate::core::units;
+use crate::probes::connections;
 use crate::ui::charts::{insight, traffic};
 use crate::ui::columns::TALKING;
 use crate::ui::ctx::{Ctx, Group};
 use crate::ui::history::Tick;
 use crate::ui::listing;
+use crate::ui::place::Place;
 use crate::ui::widgets::pane::pane;
 use crate::ui::widgets::spark::spark;
 use crate::ui::widgets::text::{put, put_right};
@@ -28,6 +30,9 @@ const NAME: u16 = 11;
 
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
+    if ctx.place == Place::Connections {
+        return connections::view::draw(ctx, area, buf);
+    }
     let height =
         if area.width < TOP_FROM.0 || area.height < TOP_FROM.1 { 0 } else { (area.height * 2 / 5).clamp(8, 18) };
     let [top, table] = Layout::vertical([Constraint::Length(height), Constraint::Fill(1)]).areas(area);
@@ -51,16 +56,20 @@ fn sockets(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     traffic(ctx, rx, buf, ("▼ received", ctx.theme.rx), |t| t.traffic.rx_bytes);
 }
 
-/// What `/proc/net/dev` counts; this needs no program in the kernel.
+/// What `/proc/net/dev` counts, which needs no program in the kernel, and what of it no process's payload accounts for.
 fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let theme = ctx.theme;
     let value = if ctx.look.filter.is_empty() { "" } else { "all processes" };
     let block = pane("Wire", value, false, theme);
-    let below = if area.width >= 50 { " with headers, retransmits and forwarding " } else { " with headers " };
+    let below = match area.width {
+        ..50 => " rest: headers, kernel, … ",
+        50..90 => " rest: headers, ACKs, buffers, kernel, … ",
+        _ => " rest: headers, ACKs, resent, buffers, kernel sockets, splice, forwarding, namespaces ",
+    };
     let block = block.title_bottom(Line::styled(below, theme.dim).right_aligned());
     let inner = block.inner(area);
     block.render(area, buf);
-    let [list, totals] = Layout::vertical([Constraint::Fill(1), Constraint::Length(3)]).areas(inner);
+    let [list, totals] = Layout::vertical([Constraint::Fill(1), Constraint::Length(4)]).areas(inner);
     let row = |buf: &mut Buffer, y: u16, (name, style): (&str, Style), tx: &str, rx: &str| {
         let [tx_style, rx_style] = if style == theme.dim { [theme.dim; 2] } else { [theme.tx, theme.rx] };
         put(buf, inner.x, y, name, NAME, style);
@@ -73,21 +82,28 @@ fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     interfaces.sort_by_key(|i| (Reverse(i.tx_bytes + i.rx_bytes), &i.name));
     for (interface, y) in interfaces.iter().zip(list.y + 1..list.bottom()) {
         let idle = interface.tx_bytes + interface.rx_bytes == 0;
-        let style = if idle { theme.dim } else { theme.text };
+        let style = if idle || interface.carrier == Carrier::Virtual { theme.dim } else { theme.text };
         row(buf, y, (&interface.name, style), &rate(interface.tx_bytes), &rate(interface.rx_bytes));
         if !idle {
             course(ctx, interface, Rect { y, height: 1, ..inner }, buf);
         }
     }
-    let sum = |pick: fn(&Interface) -> u64| interfaces.iter().map(|i| pick(i)).sum::<u64>();
     for x in totals.left()..totals.right() {
         put(buf, x, totals.y, "─", 1, theme.border);
     }
-    row(buf, totals.y + 1, ("all wire", theme.text), &rate(sum(|i| i.tx_bytes)), &rate(sum(|i| i.rx_bytes)));
-    let payload = ctx.tick.payload;
+    // Each packet once: what virtual interfaces carry is counted again where it leaves the host.
+    let sum = Conservation::of(ctx.tick.payload, &ctx.snapshot().interfaces);
+    let wire = [sum.tx_bytes, sum.rx_bytes].map(|bytes| rate(bytes + sum.loopback_bytes));
+    row(buf, totals.y + 1, ("wire", theme.text), &wire[0], &wire[1]);
     let known = ctx.trouble(Group::Network).is_none();
-    let rate = |bytes| if known { rate(bytes) } else { units::DASH.to_owned() };
-    row(buf, totals.y + 2, ("payload", theme.text), &rate(payload.tx_bytes), &rate(payload.rx_bytes));
+    let shown = |text: String| if known { text } else { units::DASH.to_owned() };
+    let payload = [sum.payload.tx_bytes, sum.payload.rx_bytes].map(|bytes| shown(rate(bytes)));
+    row(buf, totals.y + 2, ("payload", theme.text), &payload[0], &payload[1]);
+    let rest = [sum.tx_unattributed(), sum.rx_unattributed()].map(|bytes| {
+        let sign = if bytes < 0 { "−" } else { "" };
+        shown(format!("~{sign}{}", rate(bytes.unsigned_abs())))
+    });
+    row(buf, totals.y + 3, ("rest", theme.dim), &rest[0], &rest[1]);
 }
 
 /// The course of what an interface carried, right of its numbers, where there is room.

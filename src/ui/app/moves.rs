@@ -78,6 +78,10 @@ impl App {
         match self.selected() {
             Some(RowId::Call(nr)) if self.page.is_none() => self.go(Place::Callers(nr)),
             Some(RowId::Process(id) | RowId::Thread(id, _)) => self.open_page(id),
+            Some(RowId::Connection(cookie)) => match self.lists.owner_of(cookie) {
+                Some(id) => self.open_page(id),
+                None => self.say("no process is known to have it".into(), false),
+            },
             // No key asks for it where programs are listed.
             Some(RowId::Call(_) | RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
         }
