@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kscope::core::filter::Filter;
 use kscope::core::quality::Quality;
-use kscope::model::{Lost, Sampling, Share, Snapshot};
+use kscope::model::{Lost, ProbeState, ProbeStatus, Sampling, Share, Snapshot};
 use kscope::probes::own::stats::Counting;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::theme::Theme;
@@ -102,6 +102,37 @@ fn callers_of_a_call_and_help_and_prompts() {
     assert!(!screen(&mut app, (40, 12)).contains("±4.4 %"), "three lines up from the end");
     press(&mut app, "Esc p 88x Enter");
     insta::assert_snapshot!("prompt-80x24", screen(&mut app, (80, 24)));
+}
+
+#[test]
+fn connections_are_measured_while_they_are_looked_at() {
+    let mut app = watching(View::Network);
+    assert!(!app.interests().connections);
+    press(&mut app, "o");
+    assert!(app.interests().connections);
+    for size in SIZES {
+        insta::assert_snapshot!(format!("connections-{}x{}", size.0, size.1), screen(&mut app, size));
+    }
+    let listening = screen(&mut app, (120, 36));
+    let at = |text: &str| listening.lines().position(|line| line.contains(text)).unwrap();
+    assert!(at("311/511") > at("203.0.113.7:51034"), "{listening}");
+    assert!(after(&mut app, "/ 5432 Enter").contains("10.1.0.9:5432"));
+    let page = after(&mut app, "Enter");
+    assert!(page.contains("Network › 8812 nginx"), "{page}");
+    press(&mut app, "Esc Esc Esc");
+    assert!(!app.interests().connections);
+}
+
+#[test]
+fn what_is_not_attached_yet_says_so() {
+    let mut snapshot = common::snapshot(50);
+    snapshot.connections.clear();
+    snapshot.qualities.connections = Quality::NotAvailable;
+    let idle = ProbeStatus { name: "conn_send", hook: "tp_btf", state: ProbeState::Idle };
+    snapshot.probes = snapshot.probes.iter().cloned().chain([idle]).collect();
+    let mut app = App::new(settings(View::Network));
+    app.on_snapshot(Arc::new(snapshot));
+    assert!(after(&mut app, "o").contains("from the next interval on"));
 }
 
 #[test]
@@ -418,7 +449,7 @@ fn own_cost_is_amber_from_three_percent_of_the_machine() {
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {
-    let known = "12345679jkpsrwtebd+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    let known = "12345679jkpsrwtebdo+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
     let named = [
         KeyCode::Up,
         KeyCode::Down,

@@ -380,17 +380,15 @@ impl Report {
             command,
             syscalls: measured(q.syscalls, || call_rows(&calls_of(snapshot, scope, &chosen))),
             runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
-            network: measured(q.network, || traffic.into()),
+            network: measured(q.network, || NetworkTotal {
+                bytes: traffic.into(),
+                conservation: ConservationRow::of(snapshot.conservation(), q.network),
+            }),
             processes: chosen
                 .iter()
                 .filter(|p| named || p.is_active() || p.exited)
                 .map(|p| process_row(p, q))
                 .collect(),
-            network: measured(q.network, || NetworkTotal {
-                bytes: traffic.into(),
-                conservation: ConservationRow::of(snapshot.conservation(), q.network),
-            }),
-            processes: chosen.iter().filter(|p| p.is_active() || p.exited).map(|p| process_row(p, q)).collect(),
             sections: Sections::of(snapshot, scope, verdicts),
             own: own_row(snapshot),
         }

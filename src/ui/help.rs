@@ -86,6 +86,14 @@ fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
         Span::styled("  (not of waits by design)", theme.dim),
     ]));
     lines.push(Line::from(vec![
+        Span::styled("connections      ", theme.dim),
+        Span::styled("accept queue above half", theme.warn),
+        Span::styled("  ", theme.text),
+        Span::styled("sent again", theme.warn),
+        Span::styled("  ", theme.text),
+        Span::styled("close-wait", theme.warn),
+    ]));
+    lines.push(Line::from(vec![
         Span::styled("thread time      ", theme.dim),
         Span::styled("█ user  ", theme.user),
         Span::styled("▓ kernel  ", theme.kernel),

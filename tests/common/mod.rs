@@ -13,10 +13,11 @@ use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
 use kscope::core::quality::Quality;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
+use kscope::probes::connections::stats::{Connection, Path, Protocol, Queues, State};
 use kscope::probes::network::stats::{Carrier, Interface, Traffic};
 use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
 use kscope::probes::runqueue::stats::CpuStats;
-use kscope::probes::stuck::stats::{Detail, InFlight, State};
+use kscope::probes::stuck::stats::{self as stuck, Detail, InFlight};
 use kscope::probes::syscalls::stats::{CallStats, merge_calls};
 use kscope::probes::time::causes::BlockedBy;
 use kscope::probes::time::stats::TimeSplit;
@@ -188,7 +189,7 @@ fn inflight(busy: bool) -> Vec<InFlight> {
         nr: call.id() as u32,
         age_ns,
         age_quality: Quality::Exact,
-        state: if wchan == "folio_wait_bit" { State::Uninterruptible } else { State::Sleeping },
+        state: if wchan == "folio_wait_bit" { stuck::State::Uninterruptible } else { stuck::State::Sleeping },
         detail: Some(Arc::new(Detail { comm: String::new(), on: on.into(), wchan: wchan.into() })),
     };
     let mut calls = vec![
@@ -287,6 +288,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
             },
             Interface { name: "lo".into(), carrier: Carrier::Loopback, tx_bytes: 120_000, rx_bytes: 120_000 },
         ],
+        connections: connections(busy),
         own: Own { pid: 30_000, cpu_ns: 4_200_000, rss_bytes: 21 << 20, read_ns: 900_000 },
         programs: run_stats(tick, busy),
         maps: MAPS.to_vec(),
@@ -296,6 +298,44 @@ pub fn snapshot(tick: u32) -> Snapshot {
             .collect(),
         ..Snapshot::default()
     }
+}
+
+/// nginx between its clients and a database, as far as that was looked at.
+fn connections(busy: bool) -> Vec<Connection> {
+    let one = |cookie: u64, pid: u32, (local, peer): (&str, &str), state: State, bytes: (u64, u64)| Connection {
+        cookie,
+        since_ns: 1,
+        owner: (pid > 0).then_some(ProcessId { pid, birth: pid * 7 }),
+        protocol: if state == State::Unconnected { Protocol::Udp } else { Protocol::Tcp },
+        local: local.parse().expect("an address"),
+        peer: peer.parse().ok(),
+        state,
+        age_ns: cookie * 31_000_000_000,
+        age_is_exact: cookie > 3,
+        tx_bytes: bytes.0,
+        rx_bytes: bytes.1,
+        retransmits: if busy && cookie == 2 { 14 } else { 0 },
+        path: (state == State::Established).then_some(Path {
+            rtt_ns: cookie * 1_240_000,
+            rtt_var_ns: 90_000,
+            cwnd: 10 * cookie as u32,
+            mss: 1_448,
+            retransmits_ever: 14,
+        }),
+        queues: (state == State::Listening).then_some(Queues { received: if busy { 311 } else { 3 }, sent: 511 }),
+        elsewhere: false,
+    };
+    vec![
+        one(1, 8812, ("10.1.0.3:443", "203.0.113.7:51034"), State::Established, (61_000_000, 410_000)),
+        one(2, 8812, ("10.1.0.3:443", "198.51.100.200:40212"), State::Established, (9_100_000, 7_900_000)),
+        one(3, 8812, ("[2001:db8::3]:443", "[2001:db8:7::41]:60100"), State::CloseWait, (0, 0)),
+        one(4, 8812, ("10.1.0.3:41852", "10.1.0.9:5432"), State::Established, (88_000, 1_240_000)),
+        one(5, 8812, ("10.1.0.3:443", "192.0.2.55:33007"), State::Closed, (1_240, 512)),
+        one(6, 9977, ("10.1.0.3:22", "10.1.0.77:52110"), State::Established, (4_300, 220)),
+        one(7, 1402, ("0.0.0.0:9125", "*"), State::Unconnected, (0, 31_000)),
+        one(8, 8812, ("0.0.0.0:443", "*"), State::Listening, (0, 0)),
+        one(9, 0, ("[::]:22", "*"), State::Listening, (0, 0)),
+    ]
 }
 
 /// kscope's programs: name, runs a second, ns a run.

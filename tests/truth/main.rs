@@ -70,8 +70,7 @@ fn trials() -> Vec<Trial> {
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
-    plain.chain(kernel).chain(colliding).chain(own).chain(screen).collect()
-    plain.chain(kernel).chain(sockets).chain(own).chain(screen).collect()
+    plain.chain(kernel).chain(colliding).chain(sockets).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.
