@@ -69,6 +69,28 @@ globals! {
     REGS_FIRST = ABSENT;
     /// 1 where the helper exists that finds the registers of a task (since 5.15).
     HAS_TASK_REGS = 0;
+    /// `task_struct.thread_info.cpu`
+    TASK_CPU = ABSENT;
+    /// `task_struct.cpus_ptr`
+    TASK_CPUS = ABSENT;
+    /// `task_struct.throttled`
+    TASK_THROTTLED = ABSENT;
+    /// `task_struct.se.cfs_rq`
+    TASK_QUEUE = ABSENT;
+    /// `task_struct.sched_task_group`
+    TASK_GROUP = ABSENT;
+    /// `task_group.cfs_rq`
+    GROUP_QUEUES = ABSENT;
+    /// `cfs_rq.rq`
+    QUEUE_CPU = ABSENT;
+    /// `cfs_rq.throttled_clock_self`
+    QUEUE_THROTTLED_SINCE = ABSENT;
+    /// `cfs_rq.throttled_clock_self_time`
+    QUEUE_THROTTLED = ABSENT;
+    /// `rq.clock`
+    CPU_CLOCK = ABSENT;
+    /// `rq.prev_steal_time_rq`
+    CPU_STOLEN = ABSENT;
     /// `sock.__sk_common.skc_family`
     SOCK_FAMILY = ABSENT;
     /// `pt_regs.di` and the others that hold the arguments of a call (x86)

@@ -12,6 +12,7 @@
 #![feature(asm_experimental_arch)]
 #![expect(internal_features, reason = "core::sync::atomic has no fetch_add on the bpf target")]
 
+mod blame;
 mod cause;
 mod connections;
 mod errors;

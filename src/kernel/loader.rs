@@ -17,6 +17,7 @@ use aya::maps::Map;
 use aya::programs::ProgramError;
 use aya::{Btf, Ebpf, EbpfLoader};
 use bytemuck::Pod;
+use kscope_layout::blame::{Pair, PairKey, Wait};
 use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::connections::Connection;
 use kscope_layout::errors::ErrorKey;
@@ -35,6 +36,7 @@ use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
 use crate::core::arguments;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProbeStatus, Qualities};
+use crate::probes::blame::stats::Tells;
 
 /// The programs as they were built; empty where they could not be (see build.rs).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kscope-ebpf"));
@@ -68,6 +70,8 @@ pub struct Maps {
     pub errors: Hash<ErrorKey, u64>,
     /// The exemplars.
     pub exemplars: ExemplarMaps,
+    /// Who ran while others waited.
+    pub blame: BlameMaps,
 }
 
 /// The maps that hold exemplars.
@@ -77,6 +81,17 @@ pub struct ExemplarMaps {
     pub rings: SharedArray<Exemplar>,
     /// How many each CPU has written.
     pub made: SharedArray<u64>,
+}
+
+/// The maps of blame.
+#[derive(Debug)]
+pub struct BlameMaps {
+    /// What was waited, by victim, cause and offender.
+    pub pairs: Hash<PairKey, Pair>,
+    /// Waits that have not ended, by thread.
+    pub waits: Hash<u32, Wait>,
+    /// One element: since when it is measured.
+    pub since: SharedArray<u64>,
 }
 
 /// The maps that hold the records, by slot.
@@ -199,6 +214,16 @@ impl Loaded {
         Ok(())
     }
 
+    /// What blame can tell apart on this kernel.
+    pub fn blame_tells(&self) -> Tells {
+        let queue = self.offsets.has_all(&["TASK_QUEUE", "QUEUE_CPU"]);
+        Tells {
+            throttled: queue && self.offsets.has_all(&["QUEUE_THROTTLED", "QUEUE_THROTTLED_SINCE", "CPU_CLOCK"]),
+            steal: queue && self.offsets.has_all(&["CPU_STOLEN"]),
+            elsewhere: self.offsets.has_all(&["TASK_CPUS"]),
+        }
+    }
+
     /// Changes the state of the programs of an insight; those that failed stay so.
     fn change(&mut self, insight: Insight, state: impl Fn(&mut Attached, &Offsets, Program) -> ProbeState) {
         let mut probes = self.probes.to_vec();
@@ -272,6 +297,9 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         ("EXEMPLARS_MADE", sizes.cpus),
         ("DEATHS", sizes.deaths),
         ("CONNECTIONS", sizes.connections),
+        ("BLAME_PAIRS", sizes.blame_pairs),
+        ("BLAME_WAITS", sizes.blame_waits),
+        ("BLAME_CPUS", sizes.cpus),
     ];
     for (name, entries) in entries {
         loader.map_max_entries(name, entries);
@@ -306,6 +334,11 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
         exemplars: ExemplarMaps {
             rings: shared(ebpf, "EXEMPLARS", sizes.exemplars())?,
             made: shared(ebpf, "EXEMPLARS_MADE", sizes.cpus)?,
+        },
+        blame: BlameMaps {
+            pairs: Hash::new(map_fd(ebpf, "BLAME_PAIRS")?),
+            waits: Hash::new(map_fd(ebpf, "BLAME_WAITS")?),
+            since: shared(ebpf, "BLAME_SINCE", 1)?,
         },
     })
 }

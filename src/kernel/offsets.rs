@@ -89,6 +89,22 @@ const FIELDS: &[Field] = &[
     optional("SOCK_V6_DADDR", &["sock.__sk_common.skc_v6_daddr"]),
     optional("SOCK_NET", &["sock.__sk_common.skc_net.net"]),
     optional("NET_INUM", &["net.ns.inum"]),
+    // Blame: without the first it cannot say where a thread waits, without another it cannot tell one cause.
+    // Moved in 5.16.
+    optional("TASK_CPU", &["task_struct.thread_info.cpu", "task_struct.cpu"]),
+    optional("TASK_CPUS", &["task_struct.cpus_ptr"]),
+    // Since 6.18 threads are throttled one by one.
+    optional("TASK_THROTTLED", &["task_struct.throttled"]),
+    optional("TASK_QUEUE", &["task_struct.se.cfs_rq"]),
+    optional("TASK_GROUP", &["task_struct.sched_task_group"]),
+    optional("GROUP_QUEUES", &["task_group.cfs_rq"]),
+    optional("QUEUE_CPU", &["cfs_rq.rq"]),
+    // Since 6.7.
+    optional("QUEUE_THROTTLED_SINCE", &["cfs_rq.throttled_clock_self"]),
+    optional("QUEUE_THROTTLED", &["cfs_rq.throttled_clock_self_time"]),
+    optional("CPU_CLOCK", &["rq.clock"]),
+    // With CONFIG_PARAVIRT_TIME_ACCOUNTING.
+    optional("CPU_STOLEN", &["rq.prev_steal_time_rq"]),
 ];
 
 const fn only_on(arch: &'static str, global: &'static str, paths: &'static [&'static str]) -> Field {
@@ -185,6 +201,12 @@ impl Offsets {
     /// [`ABSENT`]. The programs declare every one of them as a `u32`.
     pub fn globals(&self) -> &[(&'static str, u32)] {
         &self.globals
+    }
+
+    /// Whether the kernel has all fields that these globals stand for.
+    pub fn has_all(&self, globals: &[&str]) -> bool {
+        let has = |name: &&str| self.globals.iter().any(|(global, value)| global == name && *value != ABSENT);
+        globals.iter().all(has)
     }
 
     /// Whether the kernel has a tracepoint. Known are those that kscope's programs hang on; all others are `false`.

@@ -32,6 +32,15 @@ pub const PROGRAMS: &[Program] = &[
     beside("conn_recv", "sock_recv_length", Insight::Connections),
     beside("conn_state", "inet_sock_set_state", Insight::Connections),
     beside("conn_retransmit", "tcp_retransmit_skb", Insight::Connections),
+    // The ends of interrupts before their beginnings, and the switch, by which all else is told, first.
+    beside("blame_switch", "sched_switch", Insight::Blame),
+    beside("blame_wakeup", "sched_wakeup", Insight::Blame),
+    beside("blame_wakeup_new", "sched_wakeup_new", Insight::Blame),
+    beside("blame_migrate", "sched_migrate_task", Insight::Blame),
+    beside("blame_irq_exit", "irq_handler_exit", Insight::Blame),
+    beside("blame_irq_entry", "irq_handler_entry", Insight::Blame),
+    beside("blame_softirq_exit", "softirq_exit", Insight::Blame),
+    beside("blame_softirq_entry", "softirq_entry", Insight::Blame),
 ];
 
 /// A program that is named like its tracepoint.

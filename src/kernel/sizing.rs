@@ -2,6 +2,7 @@
 //!
 //! Pure: it is told the facts of the host. Invariant: at most 64 MiB in all, on any host.
 
+use kscope_layout::blame::{Cpu, Pair, PairKey, Wait};
 use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::connections::Connection;
 use kscope_layout::errors::ErrorKey;
@@ -39,6 +40,10 @@ pub struct Sizes {
     pub deaths: u32,
     /// Connections that moved bytes since somebody looks, or were opened.
     pub connections: u32,
+    /// Pairs of who waited and who ran.
+    pub blame_pairs: u32,
+    /// Threads that wait for a CPU at the same time.
+    pub blame_waits: u32,
 }
 
 /// Up to this many CPUs a host is a small one, with fewer threads and processes.
@@ -61,6 +66,8 @@ impl Sizes {
             exemplars_shift: 11_u32.saturating_sub(cpus.next_power_of_two().ilog2()).max(3),
             deaths: 12_288,
             connections: 8_192,
+            blame_pairs: if cpus <= SMALL { 4_096 } else { 16_384 },
+            blame_waits: if cpus <= SMALL { 2_048 } else { 8_192 },
         }
     }
 
@@ -91,6 +98,12 @@ pub struct Memory {
     pub deaths: u64,
     /// Of the connections.
     pub connections: u64,
+    /// Of the pairs of who waited and who ran.
+    pub blame_pairs: u64,
+    /// Of the waits that go on.
+    pub blame_waits: u64,
+    /// Of what each CPU did last.
+    pub blame_cpus: u64,
 }
 
 impl Sizes {
@@ -108,6 +121,9 @@ impl Sizes {
                 + array_bytes::<u32>(LIMITS),
             deaths: self.hash_bytes::<RecordKey, Death>(self.deaths),
             connections: self.hash_bytes::<u64, Connection>(self.connections),
+            blame_pairs: self.hash_bytes::<PairKey, Pair>(self.blame_pairs),
+            blame_waits: self.hash_bytes::<u32, Wait>(self.blame_waits),
+            blame_cpus: array_bytes::<Cpu>(self.cpus),
         }
     }
 
@@ -139,6 +155,9 @@ impl Memory {
             + self.exemplars
             + self.deaths
             + self.connections
+            + self.blame_pairs
+            + self.blame_waits
+            + self.blame_cpus
     }
 }
 

@@ -3,11 +3,13 @@
 //! Not here: reading (that is `source`) and drawing (that is `ui`). Samples are recorded, snapshots are shown, and neither
 //! is changed once somebody else holds it (a report appends snapshots while it makes them).
 
+mod blame;
 mod records;
 mod sample;
 mod sampling;
 mod snapshot;
 
+pub use blame::{BlameSample, BlameStats, Names};
 pub use records::{Record, Records};
 pub use sample::{Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
 pub use sampling::{Sampling, Share, joined};

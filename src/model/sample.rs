@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kscope_layout::Row;
 
+use super::blame::BlameSample;
 use super::records::Records;
 use super::sampling::Sampling;
 use crate::core::ident::ProcessId;
@@ -48,6 +49,8 @@ pub struct Sample {
     pub connections: Vec<Connection>,
     /// Why some sockets are not listed, as a sentence.
     pub connections_trouble: Option<String>,
+    /// Who ran while others waited, while that is measured.
+    pub blame: Option<BlameSample>,
     /// What kscope itself used.
     pub own: Own,
     /// Runs of its programs.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kscope_layout::{RUN_QUEUE, Row, max_of};
 
+use super::blame::BlameStats;
 use super::records::{Change, Walk};
 use super::sample::{Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
 use super::sampling::{Sampling, split_by_calls};
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub connections: Vec<Connection>,
     /// Connections that are not listed.
     pub unlisted: Unlisted,
+    /// Who ran while others waited; `None` if that was not measured.
+    pub blame: Option<BlameStats>,
     /// What kscope used in the interval (`rss_bytes`: at its end).
     pub own: Own,
     /// Runs of its programs: those of the interval, or of the last window in which they were counted.
@@ -145,6 +148,7 @@ impl Snapshot {
             interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
             connections: connections::between(&prev.connections, &next.connections),
             unlisted: Unlisted { trouble: next.connections_trouble.clone(), ..Unlisted::default() },
+            blame: next.blame.as_ref().map(|b| BlameStats::between(prev.blame.as_ref(), b, (prev.at_ns, next.at_ns))),
             own: Own { cpu_ns: next.own.cpu_ns.saturating_sub(prev.own.cpu_ns), ..next.own },
             programs: RunStats::between(&prev.programs, &next.programs),
             maps: next.maps.clone(),
@@ -188,6 +192,11 @@ impl Snapshot {
         }
         connections::append(&mut self.connections, &later.connections, &mut self.unlisted);
         self.unlisted.trouble.clone_from(&later.unlisted.trouble);
+        match (&mut self.blame, &later.blame) {
+            (Some(mine), Some(later)) => mine.append(later),
+            (None, later) => self.blame.clone_from(later),
+            (Some(_), None) => {}
+        }
         self.own = Own { cpu_ns: self.own.cpu_ns + later.own.cpu_ns, ..later.own };
         self.programs.append(&later.programs);
         self.maps.clone_from(&later.maps);

@@ -3,6 +3,7 @@
 //! The three first insights (system calls, run queue, network), the time accounting that they share, and what kscope
 //! itself costs. What is loaded into the kernel for them stands in one list, `kernel::programs`.
 
+pub mod blame;
 pub mod connections;
 pub mod errors;
 pub mod exemplars;

@@ -26,6 +26,7 @@ use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Lost, ProcessSample, Records, Sample};
+use crate::probes::blame::probe::BlameReader;
 use crate::probes::connections::probe::{ConnectionReader, Reading};
 use crate::probes::errors::probe::ErrorReader;
 use crate::probes::exemplars::probe::ExemplarReader;
@@ -65,6 +66,7 @@ pub struct Live {
     /// When it began to watch.
     began_ns: u64,
     connections: ConnectionReader,
+    blame: BlameReader,
 }
 
 impl Live {
@@ -88,6 +90,7 @@ impl Live {
             ledger: Ledger::default(),
             began_ns: monotonic_ns(),
             connections: ConnectionReader::default(),
+            blame: BlameReader::default(),
         }
     }
 
@@ -123,10 +126,17 @@ impl Live {
         for insight in Insight::ON_DEMAND {
             match (before.wants(insight), interests.wants(insight)) {
                 (false, true) => {
+                    self.clear(insight)?;
                     self.kernel.open(insight).map_err(io::Error::other)?;
                     self.meter.include(std::mem::take(&mut self.kernel.programs));
+                    if insight == Insight::Blame {
+                        self.blame.begin(&self.kernel.maps.blame, monotonic_ns(), self.kernel.blame_tells());
+                    }
                 }
-                (true, false) => self.kernel.close(insight).map_err(io::Error::other)?,
+                (true, false) => {
+                    self.kernel.close(insight).map_err(io::Error::other)?;
+                    self.clear(insight)?;
+                }
                 _ => {}
             }
         }
@@ -143,6 +153,11 @@ impl Live {
         }
         let among = (processes, &*self.kernel.only);
         self.connections.read(&mut self.kernel.maps.connections, at_ns, among)
+    }
+
+    /// Forgets what is left of an earlier time in which this was measured.
+    fn clear(&mut self, insight: Insight) -> io::Result<()> {
+        if insight == Insight::Blame { self.blame.clear(&mut self.kernel.maps.blame) } else { Ok(()) }
     }
 
     /// Counts one event in so many from now on, by insight.
@@ -310,6 +325,7 @@ impl Source for Live {
         self.forget_the_gone(&processes, epoch)?;
         self.threads.reuse(threads.processes);
         let connections = self.read_connections(at_ns, &processes)?;
+        let blame = self.blame.read(&mut self.kernel.maps.blame, &processes)?;
         let used = Used {
             slots: threads.slots,
             more: threads.more,
@@ -320,6 +336,7 @@ impl Source for Live {
             exemplars: self.exemplars.used(),
             deaths: dead.len(),
             connections: connections.used,
+            pairs: blame.as_ref().map_or(0, |b| b.reading.pairs.len()),
         };
         let lost = self.lost();
         let sample = Sample {
@@ -337,6 +354,7 @@ impl Source for Live {
             interfaces: read_interfaces(),
             connections: connections.list,
             connections_trouble: connections.trouble,
+            blame,
             own: read_own(self.last_read),
             programs: self.meter.read(),
             maps: map_uses(self.kernel.sizes, used, lost),

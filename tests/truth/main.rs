@@ -7,6 +7,7 @@
 //! trials ignored, by name and with the reason. Bounds are those the interface states; none has a margin for luck.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod blame;
 mod budget;
 mod causes;
 mod connections;
@@ -66,11 +67,15 @@ fn trials() -> Vec<Trial> {
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
+    let blame = blame::CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported]));
+    let quota =
+        blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
     plain.chain(kernel).chain(colliding).chain(sockets).chain(own).chain(screen).collect()
+    plain.chain(kernel).chain(colliding).chain(blame).chain(quota).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

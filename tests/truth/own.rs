@@ -27,8 +27,9 @@ pub fn privileges() -> Option<String> {
     (have & CAP_SYS_ADMIN == 0).then(|| "needs CAP_SYS_ADMIN".into())
 }
 
+/// The programs that run: what is dear is not attached unless it is asked for.
 fn programs(report: &Value) -> Vec<&Value> {
-    report["self"]["probes"].as_array().expect("an array of programs").iter().collect()
+    report["self"]["probes"].as_array().expect("an array of programs").iter().filter(|p| p["running"] == true).collect()
 }
 
 fn program<'a>(report: &'a Value, name: &str) -> &'a Value {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::blame;
 use crate::causes;
 use crate::connections;
 use crate::dashboard;
@@ -43,6 +44,7 @@ pub fn main(args: &[String]) -> ExitCode {
         filters::workload,
         stuck::workload,
         verdicts::workload,
+        blame::workload,
     ];
     let Some(facts) = groups.iter().find_map(|group| group(name, args)) else {
         eprintln!("no workload {name}");

@@ -7,6 +7,7 @@
 //! lives, `u32` ones modulo 2^32. Nobody but the reaper in user space ever resets an entry, and only one that is dead.
 #![no_std]
 
+pub mod blame;
 pub mod bucket;
 pub mod cause;
 pub mod connections;

@@ -3,6 +3,7 @@
 //! Invariant: a part that was not measured is absent, never empty; its quality says why.
 
 mod connections;
+mod blame;
 mod dead;
 mod errors;
 mod exemplars;
@@ -29,6 +30,9 @@ pub struct Sections {
     pub spins: Option<Vec<errors::SpinRow>>,
     /// The slowest single calls, by call.
     pub exemplars: Option<Vec<exemplars::Row>>,
+    /// Who ran while others waited for a CPU, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blame: Option<blame::Section>,
     /// What the errors are worth, for people.
     #[serde(skip)]
     errors_quality: Quality,
@@ -50,6 +54,7 @@ impl Sections {
             errors: errors::rows(snapshot, scope),
             spins: errors::spin_rows(snapshot, scope),
             exemplars: exemplars::rows(snapshot, scope),
+            blame: blame::section(snapshot, scope),
             errors_quality: snapshot.qualities.errors,
             connections: connections::section(snapshot, scope),
         }
@@ -64,6 +69,8 @@ impl Sections {
         dead::write(self.dead.as_ref(), out);
         if let Some(section) = &self.connections {
             connections::write(section, out);
+        if let Some(section) = &self.blame {
+            blame::write(section, out);
         }
     }
 }

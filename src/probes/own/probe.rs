@@ -27,6 +27,8 @@ pub struct Used {
     pub deaths: usize,
     /// Connections.
     pub connections: usize,
+    /// Pairs of who waited and who ran.
+    pub pairs: usize,
 }
 
 /// The maps that grow with the host. The others hold one entry each.
@@ -40,6 +42,7 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
         bytes,
         dropped,
     };
+    let blame = memory.blame_pairs + memory.blame_waits + memory.blame_cpus;
     vec![
         map("THREADS", "threads by slot", used.slots, sizes.thread_slots, memory.thread_slots, None),
         map("THREADS_MORE", "threads beside", used.more, sizes.threads_more, memory.threads_more, Some(lost.threads)),
@@ -57,5 +60,6 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
             memory.connections,
             Some(lost.connections),
         ),
+        map("BLAME_PAIRS", "who made whom wait", used.pairs, sizes.blame_pairs, blame, Some(lost.blame)),
     ]
 }
