@@ -66,8 +66,8 @@ impl Sizes {
             exemplars_shift: 11_u32.saturating_sub(cpus.next_power_of_two().ilog2()).max(3),
             deaths: 12_288,
             connections: 8_192,
-            blame_pairs: if cpus <= SMALL { 4_096 } else { 16_384 },
-            blame_waits: if cpus <= SMALL { 2_048 } else { 8_192 },
+            blame_pairs: if cpus <= SMALL { 4_096 } else { 8_192 },
+            blame_waits: if cpus <= SMALL { 1_024 } else { 4_096 },
         }
     }
 
