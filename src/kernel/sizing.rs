@@ -67,7 +67,7 @@ impl Sizes {
             deaths: 12_288,
             connections: 8_192,
             blame_pairs: if cpus <= SMALL { 4_096 } else { 8_192 },
-            blame_waits: if cpus <= SMALL { 1_024 } else { 4_096 },
+            blame_waits: if cpus <= SMALL { 1_024 } else { 2_048 },
         }
     }
 
