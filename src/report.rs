@@ -82,13 +82,7 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
 /// What is measured beside that which always is. What calls in flight wait for is asked once for each, which costs little.
 fn interests(args: &ReportArgs) -> Interests {
     let with = |what| args.with.contains(&what);
-    Interests {
-        blame: with(With::Blame),
-        connections: with(With::Connections),
-        stuck: true,
-        exemplars: true,
-        ..Interests::default()
-    }
+    Interests { blame: with(With::Blame), connections: with(With::Connections), stuck: true, ..Interests::default() }
 }
 
 /// Says on standard error what is to be said there.

@@ -136,6 +136,56 @@ fn what_is_not_attached_yet_says_so() {
 }
 
 #[test]
+fn errors_of_calls_and_who_runs_in_circles() {
+    let mut app = watching(View::Syscalls);
+    app.on_snapshot(Arc::new(common::failing::in_circles(common::snapshot(60))));
+    let errors = after(&mut app, "e");
+    assert!(errors.contains("nginx (8812) asks in a loop: accept4 returns EAGAIN"), "{errors}");
+    assert!(errors.contains("ETIMEDOUT") && errors.contains("accept4"), "those of waiting calls, too: {errors}");
+    for size in SIZES {
+        insta::assert_snapshot!(format!("errors-{}x{}", size.0, size.1), screen(&mut app, size));
+    }
+    assert!(after(&mut app, "/ openat Enter").contains("ENOENT") && !screen(&mut app, (120, 36)).contains("ETIMEDOUT"));
+    let page = after(&mut app, "Enter");
+    assert!(page.contains("Syscalls › 8812 nginx"), "{page}");
+    // The page, the text, the errors.
+    assert!(after(&mut app, "Esc Esc Esc").contains("p99.9"));
+    assert!(after(&mut app, "e e").contains("p99.9"), "the key leads back, too");
+    // A process that does not fail has none.
+    assert!(after(&mut app, "e p 2213 Enter").contains("No call has failed lately"));
+}
+
+#[test]
+fn single_calls_are_listed_by_octave() {
+    let mut app = watching(View::Syscalls);
+    let all = after(&mut app, "Down x");
+    assert!(all.contains("Syscalls › write › single calls") && all.contains("fd 9 ~/var/log/access.log, 1"), "{all}");
+    for size in SIZES {
+        insta::assert_snapshot!(format!("single-calls-{}x{}", size.0, size.1), screen(&mut app, size));
+    }
+    // From "all of them" down to the slowest octave.
+    let slowest = after(&mut app, ",");
+    insta::assert_snapshot!("single-calls-of-an-octave", slowest);
+    assert!(after(&mut app, ".").contains("last 60 s"), "and up again to all");
+    assert!(after(&mut app, "/ sshd Enter").contains("sshd") && !screen(&mut app, (120, 36)).contains("redis"));
+    let page = after(&mut app, "Enter");
+    assert!(page.contains("Syscalls › 9977 sshd"), "{page}");
+    assert!(after(&mut app, "Esc Esc x").contains("p99.9"));
+    assert!(after(&mut app, ".").contains("x shows the single calls"), "what the key needs is said");
+    // From the callers of a call to its single calls.
+    assert!(after(&mut app, "Enter x").contains("single calls"));
+}
+
+#[test]
+fn a_call_of_which_none_is_kept_says_so() {
+    let mut app = App::new(settings(View::Syscalls));
+    let exemplars = kscope::probes::exemplars::stats::Exemplars::default();
+    app.on_snapshot(Arc::new(Snapshot { exemplars, ..common::snapshot(50) }));
+    assert!(after(&mut app, "x").contains("of quick calls only a few are"));
+    assert!(after(&mut app, ".").contains("is kept: of quick calls"));
+}
+
+#[test]
 fn hundreds_of_cpus_become_a_grid() {
     let mut app = App::new(settings(View::Scheduler));
     app.on_snapshot(Arc::new(common::with_cpus(50, 320)));

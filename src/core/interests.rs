@@ -6,6 +6,7 @@ use super::insight::Insight;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is looked at by itself")]
 pub struct Interests {
     /// Who ran while others waited.
     pub blame: bool,

@@ -172,7 +172,9 @@ impl App {
     pub fn interests(&self) -> Interests {
         let page = self.page.as_ref().map(|page| page.id.pid);
         let connections = page.is_some() || self.view == View::Network && self.place() == Place::Connections;
-        Interests { stuck: self.view == View::Stuck || page.is_some(), connections, page, ..Interests::default() }
+        let exemplars = self.view == View::Syscalls && self.place().singles().is_some();
+        let stuck = self.view == View::Stuck || page.is_some();
+        Interests { connections, stuck, exemplars, page, ..Interests::default() }
     }
 
     /// Takes the next interval.
@@ -250,6 +252,8 @@ impl App {
             Action::NextVerdict => self.next_verdict(),
             Action::Go(place) => self.go(if self.place() == place { Place::First } else { place }),
             Action::Enter => self.enter(),
+            Action::Exemplars => self.show_exemplars(),
+            Action::Octave(up) => self.step_octave(up),
             Action::Back => self.back(),
             Action::FilterPids => self.ask(Question::Pids, &self.look.filter.pids_text()),
             Action::FilterRows => {

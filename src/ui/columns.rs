@@ -5,6 +5,8 @@
 //! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
 
 mod connections;
+mod errors;
+mod exemplars;
 mod programs;
 mod stuck;
 
@@ -14,6 +16,8 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 pub use self::connections::CONNECTIONS;
+pub use self::errors::ERRORS;
+pub use self::exemplars::EXEMPLARS;
 pub use self::programs::PROGRAMS;
 pub use self::stuck::{AGE_BAD_NS, AGE_WARN_NS, STUCK};
 use super::charts::bar;
@@ -293,6 +297,8 @@ pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
         TableId::Talking => (&TALKING, "both/s"),
         TableId::Connections => (&CONNECTIONS, "tx/s"),
         TableId::Stuck => (&STUCK, "age"),
+        TableId::Errors => (&ERRORS, "err/s"),
+        TableId::Exemplars => (&EXEMPLARS, "took"),
         TableId::Programs => (&PROGRAMS, "of a CPU"),
     }
 }
@@ -512,7 +518,7 @@ mod tests {
 
     #[test]
     fn every_table_can_be_sorted_by_its_first_column_and_round_again() {
-        for id in TableId::ALL {
+        for &id in TableId::ALL {
             let (columns, title) = of(id);
             let first = columns.titled(title);
             assert!(columns.falls(first), "{id:?} is sorted by {title} first, the largest on top");

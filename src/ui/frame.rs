@@ -20,6 +20,7 @@ use super::app::{App, seconds_ns};
 use super::ctx::{self, COST_WARN, Ctx, cpu_share};
 use super::keys::{self, Action};
 use super::overlay::Overlay;
+use super::place::Place;
 use super::view::View;
 use super::widgets::pane::note;
 use super::widgets::prompt::PromptLine;
@@ -267,7 +268,7 @@ fn footer(app: &App, area: Rect, buf: &mut Buffer) {
     }
     let words: Vec<(&str, &str)> = keys::of(app.context())
         .filter_map(|key| {
-            let in_callers = app.place().callers_of().is_some() && key.action == Action::Enter;
+            let in_callers = app.place() != Place::First && key.action == Action::Enter;
             key.footer.map(|word| (key.label, if in_callers { "process" } else { word }))
         })
         .collect();

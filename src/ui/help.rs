@@ -14,9 +14,11 @@ use super::columns::{AGE_BAD_NS, AGE_WARN_NS};
 use super::ctx::{COST_WARN, DELAY_BAD_NS, DELAY_WARN_NS};
 use super::keys::{self, Motion};
 use super::theme::Theme;
+use super::view::View;
 use super::widgets::pane::{pane, wrap};
 use super::widgets::text::width;
 use crate::core::units;
+use crate::probes::errors::spin;
 
 /// Lines that a page key moves.
 const PAGE: u16 = 8;
@@ -106,6 +108,12 @@ fn lines<'a>(app: &App, theme: &'a Theme, room: u16) -> Vec<Line<'a>> {
         Span::styled(cost, theme.text),
         Span::styled(format!("from {}", units::percent(COST_WARN)), theme.warn),
     ]));
+    if app.context() == View::Syscalls {
+        for (at, rule) in spin::rules().iter().enumerate() {
+            let what = if at == 0 { "runs in circles  " } else { "                 " };
+            lines.push(Line::from(vec![Span::styled(what, theme.dim), Span::styled(rule.clone(), theme.text)]));
+        }
+    }
     for text in [
         "– not measured · 0 nothing · ≥ at least (events were lost) · ≈ sampled · ~ estimate",
         "† exited in this interval · [name] kernel thread · ⋯ waits by design",

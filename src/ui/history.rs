@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::kept::Kept;
+use super::rows::RECENT;
 pub use super::tick::Tick;
 use crate::core::filter::Filter;
 use crate::core::ident::ProcessId;
@@ -81,6 +83,7 @@ pub struct History {
     /// What the rules look at, of the last intervals.
     facts: VecDeque<Arc<Facts>>,
     verdicts: Vec<Verdict>,
+    kept: Kept,
     weight: usize,
 }
 
@@ -89,6 +92,7 @@ impl History {
     pub fn push(&mut self, snapshot: Arc<Snapshot>, look: &Look) {
         self.meet(&snapshot);
         self.judge(&snapshot);
+        self.kept.push(&snapshot, RECENT);
         if let Some(last) = self.ticks.pop_back() {
             let packed = last.pack(&snapshot, self.ticks.back().map(Arc::as_ref));
             self.weight = self.weight - last.weight() + packed.weight();
@@ -139,6 +143,11 @@ impl History {
         }
         self.weight = self.ticks.iter().map(|tick| tick.weight()).sum();
         self.forget();
+    }
+
+    /// Single calls and errors of late.
+    pub const fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The newest interval.

@@ -26,6 +26,10 @@ pub enum Action {
     Move(Motion),
     /// Go into the selected row.
     Enter,
+    /// List single calls of the selected call, or go back.
+    Exemplars,
+    /// List those of the next octave of latencies; up: of slower ones.
+    Octave(bool),
     /// Undo the last narrowing: overlay, drill-down, row text, filter.
     Back,
     /// Ask for pids to filter by.
@@ -153,6 +157,38 @@ pub const KEYS: &[Key] = &[
         views: ALL,
         action: Action::Back,
         help: "one step back: help, row text, page, callers, then the filter",
+        footer: None,
+    },
+    Key {
+        chords: &[char('e')],
+        label: "e",
+        views: &[View::Syscalls],
+        action: Action::Go(Place::Errors),
+        help: "errors by call and process, and who runs in circles; again: back",
+        footer: Some("errors"),
+    },
+    Key {
+        chords: &[char('x')],
+        label: "x",
+        views: &[View::Syscalls],
+        action: Action::Exemplars,
+        help: "single calls of the selected call, the slowest of the last minute, with their arguments; again: back",
+        footer: Some("single calls"),
+    },
+    Key {
+        chords: &[char('.'), key(KeyCode::Right), char(']')],
+        label: "→ .",
+        views: &[View::Syscalls],
+        action: Action::Octave(true),
+        help: "of the single calls only those of the next slower octave; after the slowest all of them",
+        footer: None,
+    },
+    Key {
+        chords: &[char(','), key(KeyCode::Left), char('[')],
+        label: "← ,",
+        views: &[View::Syscalls],
+        action: Action::Octave(false),
+        help: "of the single calls only those of the next quicker octave",
         footer: None,
     },
     Key {

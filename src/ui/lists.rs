@@ -9,6 +9,8 @@ use super::connections::{self, ConnectionRow};
 use super::history::{History, Look};
 use super::place::Place;
 use super::processes::{ProcessList, Who};
+use super::rows::errors::ErrorRow;
+use super::rows::exemplars::ExemplarRow;
 use super::rows::{self, CallRow, ProgramRow, StuckRow};
 use super::selection::{Ids, RowId};
 use super::tables::{TableId, TableState};
@@ -25,6 +27,10 @@ pub struct Lists {
     pub stuck: Vec<StuckRow>,
     /// Connections.
     pub connections: Vec<ConnectionRow>,
+    /// Errors.
+    pub errors: Vec<ErrorRow>,
+    /// Single calls.
+    pub exemplars: Vec<ExemplarRow>,
     /// kscope's programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -36,6 +42,8 @@ impl Lists {
         self.processes.clear();
         self.stuck.clear();
         self.connections.clear();
+        self.errors.clear();
+        self.exemplars.clear();
         self.programs.clear();
         let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
         let who = match id {
@@ -50,6 +58,15 @@ impl Lists {
             TableId::Connections => {
                 self.connections = connections::rows(history, look, text);
                 return columns::sort(&mut self.connections, columns::CONNECTIONS, sort, falling);
+            }
+            TableId::Errors => {
+                self.errors = rows::errors::errors(history, look, text);
+                return columns::sort(&mut self.errors, columns::ERRORS, sort, falling);
+            }
+            TableId::Exemplars => {
+                let of = |listed| rows::exemplars::exemplars(history, look, listed, text);
+                self.exemplars = place.singles().map(of).unwrap_or_default();
+                return columns::sort(&mut self.exemplars, columns::EXEMPLARS, sort, falling);
             }
             TableId::Programs => {
                 self.programs = rows::programs(history, text);
@@ -70,6 +87,8 @@ impl Lists {
             TableId::Calls => &self.calls,
             TableId::Stuck => &self.stuck,
             TableId::Connections => &self.connections,
+            TableId::Errors => &self.errors,
+            TableId::Exemplars => &self.exemplars,
             TableId::Programs => &self.programs,
             TableId::Who | TableId::Everything | TableId::Callers | TableId::Delayed | TableId::Talking => {
                 &self.processes

@@ -11,6 +11,7 @@ pub mod ctx;
 mod frame;
 mod help;
 pub mod history;
+mod kept;
 pub mod keys;
 pub mod listing;
 pub mod lists;

@@ -15,6 +15,19 @@ pub enum Place {
     Callers(u32),
     /// Network: connections and listening sockets.
     Connections,
+    /// Syscalls: errors by call and process.
+    Errors,
+    /// Syscalls: single calls.
+    Exemplars(Listed),
+}
+
+/// Which single calls are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The call, by number.
+    pub nr: u32,
+    /// Those of this octave of latencies; of all if there is none.
+    pub octave: Option<u16>,
 }
 
 impl Place {
@@ -23,6 +36,8 @@ impl Place {
         match (view, self) {
             (View::Overview, _) => TableId::Who,
             (View::Syscalls, Self::Callers(_)) => TableId::Callers,
+            (View::Syscalls, Self::Errors) => TableId::Errors,
+            (View::Syscalls, Self::Exemplars(_)) => TableId::Exemplars,
             (View::Syscalls | View::Page, _) => TableId::Calls,
             (View::Scheduler, _) => TableId::Delayed,
             (View::Network, Self::Connections) => TableId::Connections,
@@ -38,6 +53,15 @@ impl Place {
         match self {
             Self::Callers(nr) => Some(nr),
             Self::First | Self::Connections => None,
+            _ => None,
+        }
+    }
+
+    /// In Syscalls, the single calls that are listed.
+    pub const fn singles(self) -> Option<Listed> {
+        match self {
+            Self::Exemplars(listed) => Some(listed),
+            _ => None,
         }
     }
 }

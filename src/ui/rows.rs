@@ -5,6 +5,9 @@
 //!
 //! Invariant: a row stays while what it stands for was seen in the last [`RECENT`] intervals, so tables do not flicker.
 
+pub mod errors;
+pub mod exemplars;
+
 use std::borrow::Cow;
 
 use super::history::{History, Look};

@@ -19,6 +19,10 @@ pub enum RowId {
     Process(ProcessId),
     /// A program of kscope, by its place in the list of probes.
     Program(usize),
+    /// An error of a process, by call and number.
+    Error(ProcessId, u32, u32),
+    /// A single call, by its process, its thread and when it returned, ns since 1970.
+    Single(ProcessId, u32, u64),
     /// A thread, by its process and its id.
     Thread(ProcessId, u32),
     /// A connection, by the cookie of its socket.

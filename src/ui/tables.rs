@@ -14,6 +14,10 @@ pub enum TableId {
     Calls,
     /// Syscalls: processes that make one call.
     Callers,
+    /// Syscalls: errors by call and process.
+    Errors,
+    /// Syscalls: single calls.
+    Exemplars,
     /// Scheduler: processes that waited for a CPU.
     Delayed,
     /// Network: processes that moved bytes.
@@ -30,10 +34,12 @@ pub enum TableId {
 
 impl TableId {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: &[Self] = &[
         Self::Who,
         Self::Calls,
         Self::Callers,
+        Self::Errors,
+        Self::Exemplars,
         Self::Delayed,
         Self::Talking,
         Self::Connections,
@@ -65,26 +71,27 @@ impl TableState {
 }
 
 /// All tables.
-pub struct Tables([TableState; TableId::ALL.len()]);
+pub struct Tables(Vec<TableState>);
 
 impl Default for Tables {
     fn default() -> Self {
-        Self(TableId::ALL.map(|id| {
-            let (columns, first) = columns::of(id);
+        let table = |id: &TableId| {
+            let (columns, first) = columns::of(*id);
             let sort = columns.titled(first);
             TableState { sort, falling: columns.falls(sort), ..TableState::default() }
-        }))
+        };
+        Self(TableId::ALL.iter().map(table).collect())
     }
 }
 
 impl Tables {
     /// One of them.
-    pub const fn of(&self, id: TableId) -> &TableState {
+    pub fn of(&self, id: TableId) -> &TableState {
         &self.0[id as usize]
     }
 
     /// One of them, to change.
-    pub const fn of_mut(&mut self, id: TableId) -> &mut TableState {
+    pub fn of_mut(&mut self, id: TableId) -> &mut TableState {
         &mut self.0[id as usize]
     }
 }

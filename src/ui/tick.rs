@@ -255,5 +255,6 @@ fn weight_of(snapshot: &Snapshot) -> usize {
         + size_of_val(&*snapshot.programs.attached)
         + size_of_val(&*snapshot.inflight)
         + size_of_val(&*snapshot.connections)
+        + size_of_val(&*snapshot.errors.by_process)
         + size_of::<Snapshot>()
 }

@@ -6,6 +6,8 @@
     reason = "synthetic numbers are small and not negative"
 )]
 
+pub mod failing;
+
 use std::sync::Arc;
 
 use kscope::core::histogram::{BUCKETS, bounds, midpoint};
@@ -276,6 +278,8 @@ pub fn snapshot(tick: u32) -> Snapshot {
             uptime_s: 12 * 86_400 + 3_700,
         },
         calls,
+        errors: failing::errors(&processes),
+        exemplars: failing::exemplars(START_S + f64::from(tick), &processes),
         cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy && (3..6).contains(&cpu))).collect(),
         processes,
         inflight: inflight(busy),

@@ -74,8 +74,14 @@ fn trials() -> Vec<Trial> {
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
-    plain.chain(kernel).chain(colliding).chain(sockets).chain(own).chain(screen).collect()
-    plain.chain(kernel).chain(colliding).chain(blame).chain(quota).chain(own).chain(screen).collect()
+    let mut all: Vec<Trial> = plain.chain(kernel).collect();
+    all.extend(colliding);
+    all.extend(sockets);
+    all.extend(blame);
+    all.extend(quota);
+    all.extend(own);
+    all.extend(screen);
+    all
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

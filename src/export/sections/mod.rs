@@ -2,8 +2,8 @@
 //!
 //! Invariant: a part that was not measured is absent, never empty; its quality says why.
 
-mod connections;
 mod blame;
+mod connections;
 mod dead;
 mod errors;
 mod exemplars;
@@ -69,6 +69,7 @@ impl Sections {
         dead::write(self.dead.as_ref(), out);
         if let Some(section) = &self.connections {
             connections::write(section, out);
+        }
         if let Some(section) = &self.blame {
             blame::write(section, out);
         }

@@ -4,3 +4,4 @@ pub mod names;
 pub mod probe;
 pub mod spin;
 pub mod stats;
+pub mod view;

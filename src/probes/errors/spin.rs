@@ -94,9 +94,7 @@ impl Spin {
         let (often, share) = (format!("{mark}{}", rate(self.per_s)), percent(self.share));
         match self.kind {
             Kind::Again => {
-                format!(
-                    "{who} asks in a loop: {call} returns EAGAIN {often}, {share} of its calls; nothing was there yet"
-                )
+                format!("{who} asks in a loop: {call} returns EAGAIN {often}, {share} of its calls")
             }
             Kind::Futex => {
                 format!("{who} contends for a lock: futex finds its value changed {often}, {share} of its calls")
@@ -229,8 +227,7 @@ mod tests {
 
     #[test]
     fn a_loop_of_eagain_is_said_when_it_is_often_and_most_of_the_calls() {
-        let expected =
-            "busy (7) asks in a loop: read returns EAGAIN 2.00 k/s, 80 % of its calls; nothing was there yet";
+        let expected = "busy (7) asks in a loop: read returns EAGAIN 2.00 k/s, 80 % of its calls";
         assert_eq!(said(&[(Sysno::read, 5_000)], &[(Sysno::read, EAGAIN, 4_000)]), [expected]);
         assert!(said(&[(Sysno::read, 2_000)], &[(Sysno::read, EAGAIN, 1_999)]).is_empty(), "seldom");
         assert!(said(&[(Sysno::read, 8_000)], &[(Sysno::read, EAGAIN, 4_000)]).is_empty(), "not most");

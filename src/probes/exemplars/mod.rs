@@ -3,3 +3,4 @@
 pub mod arguments;
 pub mod probe;
 pub mod stats;
+pub mod view;

@@ -67,6 +67,11 @@ impl Exemplar {
         let bucket = scale3(self.latency_ns) as u16;
         bucket
     }
+
+    /// The octave of latencies that it is in: 0 up to 64 ns, then one for each doubling.
+    pub fn octave(&self) -> u16 {
+        self.bucket().div_ceil(8)
+    }
 }
 
 /// The highest number of an error (include/linux/err.h).
@@ -124,7 +129,7 @@ fn keep(list: &mut Vec<Arc<Exemplar>>) {
             of_process.clear();
         }
         // The slowest come first, so each octave's first is its slowest.
-        let is_new = octave.replace(e.bucket() / 8) != Some(e.bucket() / 8);
+        let is_new = octave.replace(e.octave()) != Some(e.octave());
         let own = of_process.entry(e.id).or_default();
         (kept, *own) = (kept + 1, *own + 1);
         kept <= SLOWEST || *own <= SLOWEST_OF_PROCESS || is_new

@@ -15,11 +15,13 @@ use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::units;
 use crate::core::window::Window;
+use crate::probes::{errors, exemplars};
 use crate::ui::charts::{bound, heatmap, insight, summary};
 use crate::ui::columns::{CALLERS, CALLS};
 use crate::ui::ctx::{Ctx, Group};
 use crate::ui::history::{TICKS, Tick};
 use crate::ui::listing;
+use crate::ui::place::Place;
 use crate::ui::selection::RowId;
 use crate::ui::widgets::histogram::HistogramPlot;
 use crate::ui::widgets::pane::{note, pane};
@@ -35,6 +37,11 @@ const WINDOW_S: f64 = 60.0;
 
 /// Draws the view.
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
+    match ctx.place {
+        Place::Errors => return errors::view::draw(ctx, area, buf),
+        Place::Exemplars(listed) => return exemplars::view::draw(ctx, listed, area, buf),
+        _ => {}
+    }
     let (direction, size) = match (area.width, area.height) {
         (BESIDE_FROM.., _) => (Direction::Horizontal, (area.width * 3 / 10).clamp(36, 64)),
         (_, BELOW_FROM..) => (Direction::Vertical, area.height * 2 / 5),

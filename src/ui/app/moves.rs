@@ -7,7 +7,8 @@ use crate::core::filter::Filter;
 use crate::core::ident::ProcessId;
 use crate::ui::history::Look;
 use crate::ui::page::Page;
-use crate::ui::place::Place;
+use crate::ui::place::{Listed, Place};
+use crate::ui::rows::exemplars::{next_octave, octaves};
 use crate::ui::selection::RowId;
 use crate::ui::view::View;
 use crate::verdicts::{Evidence, RULES, Verdict};
@@ -77,7 +78,9 @@ impl App {
         }
         match self.selected() {
             Some(RowId::Call(nr)) if self.page.is_none() => self.go(Place::Callers(nr)),
-            Some(RowId::Process(id) | RowId::Thread(id, _)) => self.open_page(id),
+            Some(RowId::Process(id) | RowId::Thread(id, _) | RowId::Error(id, ..) | RowId::Single(id, ..)) => {
+                self.open_page(id);
+            }
             Some(RowId::Connection(cookie)) => match self.lists.owner_of(cookie) {
                 Some(id) => self.open_page(id),
                 None => self.say("no process is known to have it".into(), false),
@@ -85,6 +88,27 @@ impl App {
             // No key asks for it where programs are listed.
             Some(RowId::Call(_) | RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
         }
+    }
+
+    /// Lists single calls of the selected call, or of the one whose callers are listed; leaves them if they are.
+    pub(super) fn show_exemplars(&mut self) {
+        let place = self.place();
+        let nr = match (self.selected(), place) {
+            (_, Place::Exemplars(_)) => return self.go(Place::First),
+            (Some(RowId::Call(nr) | RowId::Error(_, nr, _)), _) | (_, Place::Callers(nr)) => nr,
+            _ => return self.say("there is no call to show".into(), false),
+        };
+        self.go(Place::Exemplars(Listed { nr, octave: None }));
+    }
+
+    /// Chooses the next octave of latencies of the single calls that are listed.
+    pub(super) fn step_octave(&mut self, up: bool) {
+        let Some(listed) = self.place().singles() else {
+            return self.say("x shows the single calls of a call first".into(), false);
+        };
+        let octaves = octaves(self.history(), &self.look, listed.nr);
+        let octave = next_octave(&octaves, listed.octave, up);
+        self.go(Place::Exemplars(Listed { octave, ..listed }));
     }
 
     /// Opens the page of a process. What is shown there is of this process alone.
