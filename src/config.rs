@@ -29,6 +29,8 @@ pub struct Config {
     pub budget: Option<Budget>,
     /// Leave out calls that wait by design, as the key `w` does; yes if not given: they would drown the rest.
     pub hide_waiting: Option<bool>,
+    /// Titles of the columns that Processes shows.
+    pub columns: Option<Vec<String>>,
 }
 
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -21,6 +21,7 @@ use kscope::core::filter::Filter;
 use kscope::kernel::loader;
 use kscope::source::When;
 use kscope::ui::app::{App, Effect, Settings};
+use kscope::ui::everything::Arrangement;
 use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
 
@@ -151,7 +152,12 @@ fn settings(args: &Dashboard, config: Config, filter: Filter) -> Result<(Setting
         None => View::Overview,
         Some(name) => View::named(&name).ok_or_else(|| unknown_view(&name))?,
     };
+    let mut arrangement = Arrangement::default();
+    if let Some(columns) = &config.columns {
+        arrangement.choose(columns).map_err(BadInput)?;
+    }
     let settings = Settings {
+        arrangement,
         theme,
         user_theme_dir,
         filter,

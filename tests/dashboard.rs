@@ -11,6 +11,7 @@ use kscope::core::quality::Quality;
 use kscope::model::{Lost, ProbeState, ProbeStatus, Sampling, Share, Snapshot};
 use kscope::probes::own::stats::Counting;
 use kscope::ui::app::{App, Effect, Settings};
+use kscope::ui::everything::Arrangement;
 use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
 use proptest::prelude::*;
@@ -28,6 +29,7 @@ fn settings(view: View) -> Settings {
         interval: Duration::from_secs(1),
         budget: None,
         hide_waiting: true,
+        arrangement: Arrangement::default(),
         no_color: false,
         indexed_colors: false,
         utc_offset_s: 0,

@@ -10,6 +10,7 @@ use kscope::core::filter::Filter;
 use kscope::export::{Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
 use kscope::ui::app::{App, Settings};
+use kscope::ui::everything::Arrangement;
 use kscope::ui::history::{History, Look};
 use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
@@ -164,6 +165,7 @@ fn app(view: View) -> App {
         interval: Duration::from_secs(1),
         budget: None,
         hide_waiting: true,
+        arrangement: Arrangement::default(),
         no_color: false,
         indexed_colors: false,
         utc_offset_s: 0,

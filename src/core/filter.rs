@@ -47,6 +47,16 @@ impl Filter {
             && self.cgroup.as_ref().is_none_or(|path| within(cgroup, path))
     }
 
+    /// Does this name pass, whatever the rest?
+    pub fn lets_name(&self, comm: &str) -> bool {
+        self.comm.as_ref().is_none_or(|glob| glob.matches(comm))
+    }
+
+    /// Must more than a name pass?
+    pub const fn asks_more_than_a_name(&self) -> bool {
+        !self.pids.is_empty() || self.cgroup.is_some()
+    }
+
     /// The pids in `text`: numbers apart by commas or blanks. An empty text is no pid at all.
     ///
     /// # Errors

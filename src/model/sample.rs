@@ -16,7 +16,7 @@ use crate::probes::lives::stats::{Dead, Turnover};
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{MapUse, RunStats};
 use crate::probes::stuck::stats::InFlight;
-use crate::probes::time::stats::TimeSplit;
+use crate::probes::time::stats::{Doing, TimeSplit};
 
 /// One reading.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +116,10 @@ pub struct ProcessSample {
     pub parent: Option<ProcessId>,
     /// Who it is.
     pub ident: Arc<Ident>,
+    /// When it began, ns of `CLOCK_BOOTTIME`; 0 if unknown.
+    pub start_ns: u64,
+    /// What its threads are doing.
+    pub doing: Doing,
     /// Threads alive.
     pub threads: u32,
     /// It is gone; this is its last sample.

@@ -336,6 +336,8 @@ mod tests {
             runqueue: LatencyStats::empty(),
             traffic: Traffic { tx_bytes: 10, ..Traffic::default() },
             time: TimeSplit { user_ns: cpu_ns, ..TimeSplit::default() },
+            voluntary: 0,
+            preempted: 0,
             ..ProcessStats::default()
         }
     }

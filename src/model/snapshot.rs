@@ -23,7 +23,7 @@ use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::stats::{CallStats, merge_calls};
-use crate::probes::time::stats::TimeSplit;
+use crate::probes::time::stats::{Doing, TimeSplit};
 
 /// What happened in one interval.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +88,10 @@ pub struct ProcessStats {
     pub parent: Option<ProcessId>,
     /// Who it is.
     pub ident: Arc<Ident>,
+    /// When it began, ns of `CLOCK_BOOTTIME`; 0 if unknown.
+    pub start_ns: u64,
+    /// What its threads were doing at the end.
+    pub doing: Doing,
     /// Threads alive at the end.
     pub threads: u32,
     /// It ended in this interval.
@@ -245,6 +249,8 @@ impl Snapshot {
 impl ProcessStats {
     fn append(&mut self, later: &Self) {
         self.ident = Arc::clone(&later.ident);
+        self.start_ns = self.start_ns.max(later.start_ns);
+        self.doing = later.doing;
         self.threads = later.threads;
         self.exited = later.exited;
         merge_calls(&mut self.calls, &later.calls);
@@ -355,6 +361,8 @@ fn process_between(
         id: now.id,
         parent: now.parent,
         ident: Arc::clone(&now.ident),
+        start_ns: now.start_ns,
+        doing: now.doing,
         threads: now.threads,
         exited: now.exited,
         calls,

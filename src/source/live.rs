@@ -286,6 +286,8 @@ impl Live {
             id,
             parent: reading.parent,
             ident: self.processes.ident(id, reading, execs(records, id), exited),
+            start_ns: reading.start_ns,
+            doing: reading.state,
             threads: reading.threads,
             exited,
             time: reading.account.time,

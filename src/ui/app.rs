@@ -6,6 +6,7 @@
 
 mod adjust;
 mod answers;
+mod arrange;
 mod moves;
 
 use std::cell::Cell;
@@ -17,6 +18,7 @@ use crossterm::event::{KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::Frame;
 
 use super::columns;
+use super::everything::{Arrangement, EveryList};
 use super::frame;
 use super::help;
 use super::history::{History, Look};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub budget: Option<f64>,
     /// Leave out calls that wait by design.
     pub hide_waiting: bool,
+    /// The table of everything.
+    pub arrangement: Arrangement,
     /// No colour at all, whatever the theme.
     pub no_color: bool,
     /// The terminal has 256 colours, not all of them.
@@ -117,8 +121,8 @@ impl App {
             tables: Tables::default(),
             places: [Place::First; View::ALL.len()],
             page: None,
-            lists: Lists::default(),
             verdict: None,
+            lists: Lists { everything: EveryList::new(settings.arrangement), ..Lists::default() },
             overlay: None,
             message: None,
             interval: settings.interval,
@@ -235,6 +239,20 @@ impl App {
                 _ => self.overlay = None,
             }
         }
+        if let Some(Overlay::Columns(_)) = &self.overlay {
+            match action {
+                Action::Move(motion) => {
+                    self.move_in_columns(motion);
+                    return None;
+                }
+                Action::Pause | Action::Enter => {
+                    self.toggle_column();
+                    return None;
+                }
+                Action::Back | Action::Quit | Action::Suspend => {}
+                _ => self.overlay = None,
+            }
+        }
         match action {
             Action::Quit => return Some(Effect::Quit),
             Action::Suspend => return Some(Effect::Suspend),
@@ -266,6 +284,10 @@ impl App {
                 table.falling = !table.falling;
                 self.refresh();
             }
+            Action::NextArrangement => self.next_arrangement(),
+            Action::Fold => self.fold(),
+            Action::FoldAll => self.fold_all(),
+            Action::Columns => self.choose_columns(),
             Action::Pause => self.pause(),
             Action::Waiting => {
                 let hide_waiting = !self.look.hide_waiting;
@@ -284,6 +306,10 @@ impl App {
         let table = self.tables.of_mut(id);
         let (columns, _) = columns::of(id);
         table.sort = columns.next_sort(table.sort);
+        let shows = |at| id != TableId::Everything || self.lists.everything.arrangement.shows(at);
+        while !shows(table.sort) {
+            table.sort = columns.next_sort(table.sort);
+        }
         table.falling = columns.falls(table.sort);
         self.refresh();
     }

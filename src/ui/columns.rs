@@ -5,7 +5,9 @@
 //! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
 
 mod connections;
+mod dead;
 mod errors;
+mod everything;
 mod exemplars;
 mod programs;
 mod stuck;
@@ -16,7 +18,9 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 pub use self::connections::CONNECTIONS;
+pub use self::dead::{ENDS, GROUPS};
 pub use self::errors::ERRORS;
+pub use self::everything::{EVERYTHING, SHOWN_AT_FIRST, chosen};
 pub use self::exemplars::EXEMPLARS;
 pub use self::programs::PROGRAMS;
 pub use self::stuck::{AGE_BAD_NS, AGE_WARN_NS, STUCK};
@@ -290,7 +294,10 @@ pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
 /// The columns of each table, for what can be asked of columns of any rows, and the title of the one it is first sorted by.
 pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
     match id {
-        TableId::Who | TableId::Everything => (&WHO, ON_CPU.title),
+        TableId::Who => (&WHO, ON_CPU.title),
+        TableId::Everything => (&EVERYTHING, ON_CPU.title),
+        TableId::Dead => (&GROUPS, "died"),
+        TableId::Ends => (&ENDS, "ago"),
         TableId::Calls => (&CALLS, "time"),
         TableId::Callers => (&CALLERS, "time"),
         TableId::Delayed => (&DELAYED, "waited"),

@@ -36,6 +36,8 @@ pub enum Group {
     Network,
     /// Bytes of connections.
     Connections,
+    /// Processes that ended.
+    Lives,
 }
 
 impl Group {
@@ -45,6 +47,7 @@ impl Group {
             Self::RunQueue => &["sched_switch", "sched_wakeup", "sched_wakeup_new"],
             Self::Network => &["sock_send_length", "sock_recv_length"],
             Self::Connections => &["conn_send", "conn_recv", "conn_state", "conn_retransmit"],
+            Self::Lives => &["sched_process_exit", "sched_process_fork", "sched_process_exec"],
         }
     }
 
@@ -54,6 +57,7 @@ impl Group {
             Self::RunQueue => "Run-queue delays are",
             Self::Network => "Network bytes are",
             Self::Connections => "Bytes of connections are",
+            Self::Lives => "Ends of processes are",
         }
     }
 }
@@ -112,6 +116,7 @@ fn trouble(snapshot: &Snapshot, group: Group) -> Option<String> {
         Group::RunQueue => snapshot.qualities.runqueue,
         Group::Network => snapshot.qualities.network,
         Group::Connections => snapshot.qualities.connections,
+        Group::Lives => snapshot.qualities.dead,
     };
     match (sentences.is_empty(), quality) {
         (false, _) => Some(sentences.join(" ")),

@@ -25,10 +25,10 @@ use super::view::View;
 use super::widgets::pane::note;
 use super::widgets::prompt::PromptLine;
 use super::widgets::text::{put, width};
-use super::{help, overview, page};
+use super::{everything, help, overview, page};
 use crate::core::units;
 use crate::model::Snapshot;
-use crate::probes::{network, own, runqueue, stuck, syscalls};
+use crate::probes::{lives, network, own, runqueue, stuck, syscalls};
 
 /// The smallest screen that shows anything.
 const SMALLEST: (u16, u16) = (20, 5);
@@ -62,6 +62,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     if let Some(Overlay::Help(scroll)) = &app.overlay {
         help::draw(app, scroll, body, buf);
     }
+    if let Some(Overlay::Columns(cursor)) = app.overlay {
+        everything::draw_chooser(&app.lists.everything.arrangement, cursor, &app.theme, body, buf);
+    }
 }
 
 fn view(app: &App, area: Rect, buf: &mut Buffer) {
@@ -93,7 +96,11 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         View::Network => network::view::draw(&ctx, area, buf),
         View::Stuck => stuck::view::draw(&ctx, area, buf),
         View::Disk => note(buf, area, "Block I/O is not measured yet.", &app.theme),
-        View::Processes => overview::all(&ctx, area, buf),
+        View::Processes => match ctx.place {
+            Place::Dead => lives::view::draw(&ctx, area, buf),
+            Place::Ends(group) => lives::view::draw_latest(group, &ctx, area, buf),
+            _ => everything::draw(&ctx, area, buf),
+        },
         View::Own | View::Page => own::view::draw(&ctx, area, buf),
     }
 }
@@ -267,9 +274,16 @@ fn footer(app: &App, area: Rect, buf: &mut Buffer) {
         return;
     }
     let words: Vec<(&str, &str)> = keys::of(app.context())
+        .filter(|key| app.place().has(key.action))
         .filter_map(|key| {
-            let in_callers = app.place() != Place::First && key.action == Action::Enter;
-            key.footer.map(|word| (key.label, if in_callers { "process" } else { word }))
+            let within = app.place() != Place::First && key.action == Action::Enter;
+            let word = |word| match (key.action, app.place()) {
+                (Action::Enter, Place::Dead) => "latest",
+                (Action::Go(Place::Dead), Place::Dead | Place::Ends(_)) => "back",
+                _ if within => "process",
+                _ => word,
+            };
+            key.footer.map(|footer| (key.label, word(footer)))
         })
         .collect();
     // The way out and the help stay whatever the width.

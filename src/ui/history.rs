@@ -15,6 +15,7 @@ pub use super::tick::Tick;
 use crate::core::filter::Filter;
 use crate::core::ident::ProcessId;
 use crate::model::{Ident, ProcessStats, Snapshot};
+use crate::probes::lives::window::Window as Lives;
 use crate::probes::syscalls::names::waits;
 use crate::verdicts::{Facts, Verdict, Window, verdicts};
 
@@ -84,6 +85,8 @@ pub struct History {
     facts: VecDeque<Arc<Facts>>,
     verdicts: Vec<Verdict>,
     kept: Kept,
+    /// Those who died of late. Shared, so that freezing the screen keeps it as it is.
+    lives: Arc<Lives>,
     weight: usize,
 }
 
@@ -93,6 +96,8 @@ impl History {
         self.meet(&snapshot);
         self.judge(&snapshot);
         self.kept.push(&snapshot, RECENT);
+        let interval_ns = snapshot.interval_ns;
+        Arc::make_mut(&mut self.lives).add(snapshot.unix_s, interval_ns, &snapshot.dead, snapshot.turnover);
         if let Some(last) = self.ticks.pop_back() {
             let packed = last.pack(&snapshot, self.ticks.back().map(Arc::as_ref));
             self.weight = self.weight - last.weight() + packed.weight();
@@ -153,6 +158,11 @@ impl History {
     /// The newest interval.
     pub fn latest(&self) -> Option<&Arc<Tick>> {
         self.ticks.back()
+    }
+
+    /// Those who died of late.
+    pub fn lives(&self) -> &Lives {
+        &self.lives
     }
 
     /// Memory that all intervals take, bytes: at most [`BUDGET`], unless the newest alone takes more.

@@ -40,6 +40,14 @@ pub enum Action {
     NextSort,
     /// Turn the order round.
     Reverse,
+    /// Processes flat, as a tree, or by cgroup.
+    NextArrangement,
+    /// Hide or show what is below the selected row.
+    Fold,
+    /// The same for all roots.
+    FoldAll,
+    /// Choose the columns of processes.
+    Columns,
     /// Freeze what is shown, or go on.
     Pause,
     /// Measure over longer intervals.
@@ -230,6 +238,46 @@ pub const KEYS: &[Key] = &[
         action: Action::Waiting,
         help: "show or hide calls that wait by design (futex, poll, epoll_wait, …)",
         footer: Some("waiting"),
+    },
+    Key {
+        chords: &[char('d')],
+        label: "d",
+        views: &[View::Processes],
+        action: Action::Go(Place::Dead),
+        help: "the dead of the last five minutes by command and parent, or back to the living",
+        footer: Some("dead"),
+    },
+    Key {
+        chords: &[char('v')],
+        label: "v",
+        views: &[View::Processes],
+        action: Action::NextArrangement,
+        help: "flat, as a tree by parent, or by cgroup",
+        footer: Some("tree"),
+    },
+    Key {
+        chords: &[char('f')],
+        label: "f",
+        views: &[View::Processes],
+        action: Action::Fold,
+        help: "fold or unfold the selected row: a folded one shows the sum of all below it",
+        footer: Some("fold"),
+    },
+    Key {
+        chords: &[char('F')],
+        label: "F",
+        views: &[View::Processes],
+        action: Action::FoldAll,
+        help: "fold everything, or unfold it",
+        footer: None,
+    },
+    Key {
+        chords: &[char('o')],
+        label: "o",
+        views: &[View::Processes],
+        action: Action::Columns,
+        help: "choose the columns (config.toml: columns = [\"PID\", \"COMMAND\", …])",
+        footer: Some("columns"),
     },
     Key {
         chords: &[char('b')],

@@ -6,6 +6,8 @@
 
 use super::columns;
 use super::connections::{self, ConnectionRow};
+use super::dead::{self, EndRow, GroupRow};
+use super::everything::EveryList;
 use super::history::{History, Look};
 use super::place::Place;
 use super::processes::{ProcessList, Who};
@@ -31,6 +33,12 @@ pub struct Lists {
     pub errors: Vec<ErrorRow>,
     /// Single calls.
     pub exemplars: Vec<ExemplarRow>,
+    /// Everything of all processes.
+    pub everything: EveryList,
+    /// Groups of the dead.
+    pub dead: Vec<GroupRow>,
+    /// The latest dead of a group.
+    pub ends: Vec<EndRow>,
     /// kscope's programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -44,6 +52,9 @@ impl Lists {
         self.connections.clear();
         self.errors.clear();
         self.exemplars.clear();
+        self.everything.clear();
+        self.dead.clear();
+        self.ends.clear();
         self.programs.clear();
         let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
         let who = match id {
@@ -72,7 +83,17 @@ impl Lists {
                 self.programs = rows::programs(history, text);
                 return columns::sort(&mut self.programs, columns::PROGRAMS, sort, falling);
             }
-            TableId::Who | TableId::Everything => Who::Everybody,
+            TableId::Everything => return self.everything.list((history, look), text, sort, falling),
+            TableId::Dead => {
+                self.dead = dead::groups(history, look, text);
+                return columns::sort(&mut self.dead, columns::GROUPS, sort, falling);
+            }
+            TableId::Ends => {
+                let group = if let Place::Ends(group) = place { group } else { 0 };
+                self.ends = dead::ends(history, group, text);
+                return columns::sort(&mut self.ends, columns::ENDS, sort, falling);
+            }
+            TableId::Who => Who::Everybody,
             TableId::Callers => Who::Callers(place.callers_of().unwrap_or_default()),
             TableId::Delayed => Who::Delayed,
             TableId::Talking => Who::Talking,
@@ -90,9 +111,10 @@ impl Lists {
             TableId::Errors => &self.errors,
             TableId::Exemplars => &self.exemplars,
             TableId::Programs => &self.programs,
-            TableId::Who | TableId::Everything | TableId::Callers | TableId::Delayed | TableId::Talking => {
-                &self.processes
-            }
+            TableId::Everything => &self.everything,
+            TableId::Dead => &self.dead,
+            TableId::Ends => &self.ends,
+            TableId::Who | TableId::Callers | TableId::Delayed | TableId::Talking => &self.processes,
         }
     }
 

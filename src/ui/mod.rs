@@ -8,6 +8,8 @@ pub mod charts;
 pub mod columns;
 pub mod connections;
 pub mod ctx;
+pub mod dead;
+pub mod everything;
 mod frame;
 mod help;
 pub mod history;

@@ -15,6 +15,8 @@ pub enum Overlay {
     Help(Cell<u16>),
     /// A question and what was typed so far.
     Prompt(Question, Prompt),
+    /// The columns of processes, with the cursor on one.
+    Columns(usize),
 }
 
 /// What is asked.

@@ -69,13 +69,6 @@ fn verdicts(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) -> Rect {
     Rect { y: area.y + shown, height: area.height - shown, ..area }
 }
 
-/// Draws the table of all processes alone.
-pub fn all(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
-    let value = totals(ctx);
-    let block = pane("Processes", &value, true, ctx.theme).title_bottom(legend(ctx));
-    listing::draw(ctx, area, buf, block, (WHO, Some(&ctx.lists.processes), &ctx.nobody("No process was seen.")));
-}
-
 fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.syscalls;
     let value = summary(ctx, latency, ctx.qualities.syscalls, area.width.saturating_sub(19));

@@ -2,6 +2,7 @@
 //!
 //! Not here: what is drawn there. Invariant: each place belongs to one view, and Escape leads back to its first table.
 
+use super::keys::Action;
 use super::tables::TableId;
 use super::view::View;
 
@@ -19,6 +20,10 @@ pub enum Place {
     Errors,
     /// Syscalls: single calls.
     Exemplars(Listed),
+    /// Processes: the dead, by command and parent.
+    Dead,
+    /// Processes: the latest of a group of the dead.
+    Ends(u64),
 }
 
 /// Which single calls are listed.
@@ -43,6 +48,8 @@ impl Place {
             (View::Network, Self::Connections) => TableId::Connections,
             (View::Network, _) => TableId::Talking,
             (View::Stuck, _) => TableId::Stuck,
+            (View::Processes, Self::Dead) => TableId::Dead,
+            (View::Processes, Self::Ends(_)) => TableId::Ends,
             (View::Disk | View::Processes, _) => TableId::Everything,
             (View::Own, _) => TableId::Programs,
         }
@@ -52,7 +59,6 @@ impl Place {
     pub const fn callers_of(self) -> Option<u32> {
         match self {
             Self::Callers(nr) => Some(nr),
-            Self::First | Self::Connections => None,
             _ => None,
         }
     }
@@ -62,6 +68,28 @@ impl Place {
         match self {
             Self::Exemplars(listed) => Some(listed),
             _ => None,
+        }
+    }
+
+    /// Does this do anything here, of what its view has keys for?
+    pub const fn has(self, action: Action) -> bool {
+        match self {
+            Self::Dead => !Self::is_for_the_living(action),
+            Self::Ends(_) => !Self::is_for_the_living(action) && !matches!(action, Action::Enter),
+            _ => true,
+        }
+    }
+
+    const fn is_for_the_living(action: Action) -> bool {
+        matches!(action, Action::NextArrangement | Action::Fold | Action::FoldAll | Action::Columns)
+    }
+
+    /// Where Escape leads from here.
+    #[must_use]
+    pub const fn outer(self) -> Self {
+        match self {
+            Self::Ends(_) => Self::Dead,
+            _ => Self::First,
         }
     }
 }

@@ -224,7 +224,7 @@ fn rank(number: f64, falling: bool) -> u64 {
 }
 
 /// Does any text of a process contain `text`, which is in small letters?
-fn contains(process: &ProcessStats, text: &str, scratch: &mut String) -> bool {
+pub(super) fn contains(process: &ProcessStats, text: &str, scratch: &mut String) -> bool {
     let ident = &process.ident;
     let mut found = |put: &dyn Fn(&mut String)| {
         scratch.clear();

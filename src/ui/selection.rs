@@ -11,7 +11,7 @@ use super::rows::Row;
 use crate::core::ident::ProcessId;
 
 /// What a row stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RowId {
     /// A system call, by number.
     Call(u32),
@@ -27,6 +27,12 @@ pub enum RowId {
     Thread(ProcessId, u32),
     /// A connection, by the cookie of its socket.
     Connection(u64),
+    /// A cgroup, by a number of its path.
+    Cgroup(u64),
+    /// A group of the dead, by a number of its names.
+    Group(u64),
+    /// A process that died.
+    Dead(ProcessId),
 }
 
 /// The identities of rows in their order.

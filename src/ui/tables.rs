@@ -28,6 +28,10 @@ pub enum TableId {
     Stuck,
     /// Processes: everything of all processes.
     Everything,
+    /// Processes: groups of the dead.
+    Dead,
+    /// Processes: the latest dead of a group.
+    Ends,
     /// Self: kscope's programs.
     Programs,
 }
@@ -45,6 +49,8 @@ impl TableId {
         Self::Connections,
         Self::Stuck,
         Self::Everything,
+        Self::Dead,
+        Self::Ends,
         Self::Programs,
     ];
 }

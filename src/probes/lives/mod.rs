@@ -2,4 +2,5 @@
 
 pub mod probe;
 pub mod stats;
+pub mod view;
 pub mod window;

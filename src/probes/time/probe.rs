@@ -13,7 +13,7 @@ use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, state};
 
 use super::causes::BlockedBy;
-use super::stats::TimeSplit;
+use super::stats::{Doing, TimeSplit};
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::kernel::maps::{Hash, SharedArray};
@@ -62,6 +62,8 @@ pub struct ProcessReading {
     pub ran_on: u128,
     /// A kernel thread.
     pub kthread: bool,
+    /// What its threads are doing, the most noteworthy of it.
+    pub state: Doing,
 }
 
 /// What one pass over the table found.
@@ -230,6 +232,7 @@ impl Threads {
         process.account.add(&account_at(entry, horizon.known_until(thread)));
         process.threads += 1;
         process.ran_on |= 1 << (thread.cpu % u128::BITS);
+        process.state = process.state.max(doing(thread));
         describe(process, thread);
         self.inflight.extend(in_flight(thread, horizon));
     }
@@ -378,6 +381,16 @@ fn account_at(entry: &Beside, now_ns: u64) -> Account {
         _ => {}
     }
     account
+}
+
+/// What a living thread is doing.
+const fn doing(thread: &Thread) -> Doing {
+    match thread.state {
+        state::RUNNING | state::RUNNABLE => Doing::Runs,
+        state::DISK_SLEEP => Doing::DiskSleep,
+        state::SLEEPING => Doing::Sleeps,
+        _ => Doing::Unknown,
+    }
 }
 
 fn describe(process: &mut ProcessReading, thread: &Thread) {

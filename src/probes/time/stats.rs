@@ -5,6 +5,32 @@ use serde::Serialize;
 use super::causes::BlockedBy;
 use crate::core::latency::times;
 
+/// What the threads of a process are doing: of several what is most noteworthy, as in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doing {
+    /// Nothing was heard of any of them, or none is left.
+    #[default]
+    Unknown,
+    /// All sleep, and a signal would wake them.
+    Sleeps,
+    /// At least one is on a CPU, or waits for one.
+    Runs,
+    /// At least one sleeps and no signal wakes it.
+    DiskSleep,
+}
+
+impl Doing {
+    /// The letter that `ps` has for it.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Unknown => "",
+            Self::Sleeps => "S",
+            Self::Runs => "R",
+            Self::DiskSleep => "D",
+        }
+    }
+}
+
 /// Where thread time went, cumulative or in an interval. Nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TimeSplit {

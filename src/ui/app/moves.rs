@@ -85,6 +85,9 @@ impl App {
                 Some(id) => self.open_page(id),
                 None => self.say("no process is known to have it".into(), false),
             },
+            Some(RowId::Cgroup(_)) => self.fold(),
+            Some(RowId::Group(number)) => self.go(Place::Ends(number)),
+            Some(RowId::Dead(_)) => self.say("it is gone: this is all that is left of it".into(), false),
             // No key asks for it where programs are listed.
             Some(RowId::Call(_) | RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
         }
@@ -139,7 +142,7 @@ impl App {
         } else if self.page.is_some() {
             self.close_page();
         } else if self.place() != Place::First {
-            self.places[self.view.index()] = Place::First;
+            self.places[self.view.index()] = self.place().outer();
         } else if !self.look.filter.is_empty() {
             self.look_at(Look { filter: Filter::default(), ..self.look.clone() });
         } else {

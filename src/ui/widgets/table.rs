@@ -16,6 +16,9 @@ const MARK: u16 = 1;
 /// Columns between two columns of the table.
 const GAP: u16 = 2;
 
+/// The priority of a column that is not shown, whatever room there is.
+pub const NEVER: u8 = u8::MAX;
+
 /// How wide a column is, in terminal columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
@@ -121,7 +124,7 @@ pub fn visible_offset(selected: usize, offset: usize, height: usize, len: usize)
 
 /// `(column, x relative to the table, width)` of the columns that fit in `room`, left to right.
 fn layout(columns: &[Column<'_>], room: u16) -> Vec<(usize, u16, u16)> {
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let mut kept: Vec<usize> = (0..columns.len()).filter(|&at| columns[at].priority != NEVER).collect();
     let need = |kept: &[usize]| {
         let widths: u32 = kept.iter().map(|&i| u32::from(columns[i].width.least())).sum();
         widths + u32::from(MARK) + u32::from(GAP) * u32::try_from(kept.len().saturating_sub(1)).unwrap_or(0)
