@@ -233,6 +233,57 @@ fn a_verdict_says_its_rule_and_enter_shows_its_evidence() {
 }
 
 #[test]
+fn processes_are_a_tree_that_folds_and_a_folded_row_is_a_sum() {
+    let mut app = watching(View::Processes);
+    let tree = after(&mut app, "v");
+    assert!(tree.contains("- systemd") && tree.contains("  ffmpeg"), "{tree}");
+    insta::assert_snapshot!("processes-tree", tree);
+    let folded = after(&mut app, "f");
+    assert!(selected(&folded).contains("+ systemd  +6"), "{folded}");
+    let wide = screen(&mut app, (200, 36));
+    assert!(selected(&wide).contains("  38  root"), "all threads of all seven: {wide}");
+    assert!(!folded.contains("ffmpeg"));
+    assert!(after(&mut app, "F").contains("ffmpeg"), "all is open again");
+    let cgroups = after(&mut app, "v");
+    assert!(cgroups.contains("- /system.slice") && cgroups.contains("- nginx.service"), "{cgroups}");
+    assert!(selected(&after(&mut app, "Home Enter")).contains("+ /system.slice  +14"), "Enter folds a cgroup");
+    assert!(after(&mut app, "v f").contains("nothing to fold in a flat list"));
+}
+
+#[test]
+fn columns_of_processes_are_chosen_and_what_is_sorted_by_stays() {
+    let mut app = watching(View::Processes);
+    assert!(screen(&mut app, (200, 36)).contains("cpu wait"));
+    let chooser = after(&mut app, "o");
+    insta::assert_snapshot!("processes-columns", chooser);
+    press(&mut app, "Down Down Down Down Down Down Down Down Space Down Space Esc");
+    let shown = screen(&mut app, (200, 36));
+    assert!(!shown.contains("cpu wait") && shown.contains("blocked"), "{shown}");
+    press(&mut app, "o Home Space Esc");
+    assert!(screen(&mut app, (200, 36)).contains("PID"), "whose row it is cannot be hidden");
+}
+
+#[test]
+fn the_dead_are_listed_by_command_and_the_latest_of_one() {
+    let mut app = watching(View::Processes);
+    let dead = after(&mut app, "d");
+    insta::assert_snapshot!("dead", dead);
+    insta::assert_snapshot!("dead-80x24", screen(&mut app, (80, 24)));
+    assert!(selected(&dead).contains("ls") && selected(&dead).contains("backup.sh") && selected(&dead).contains("800"));
+    let latest = after(&mut app, "/ gzip Enter Enter");
+    assert!(selected(&latest).contains("signal 9 KILL"), "{latest}");
+    insta::assert_snapshot!("dead-latest", latest);
+    assert!(after(&mut app, "Enter").contains("this is all that is left of it"));
+    assert!(after(&mut app, "Esc").contains("gzip"), "back to the groups");
+    assert!(after(&mut app, "Esc Esc").contains("nginx"), "and to the living");
+    let mut quiet = App::new(settings(View::Processes));
+    quiet.on_snapshot(Arc::new(Snapshot { dead: Vec::new(), ..common::snapshot(50) }));
+    assert!(after(&mut quiet, "d").contains("Nobody died in the last five minutes."));
+    quiet.on_snapshot(Arc::new(common::without(51, "sched_process_exit")));
+    assert!(screen(&mut quiet, (120, 36)).contains("refused sched_process_exit"));
+}
+
+#[test]
 fn a_filter_applies_to_every_view() {
     let mut app = watching(View::Overview);
     for view in ["1", "2", "3", "4", "5", "6", "7", "9"] {
@@ -501,7 +552,7 @@ fn own_cost_is_amber_from_three_percent_of_the_machine() {
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {
-    let known = "12345679jkpsrwtebdo+-/? q,8x0".chars().map(KeyCode::Char).collect::<Vec<_>>();
+    let known = "12345679jkpsrwtebdo+-/? q,8x0vfF".chars().map(KeyCode::Char).collect::<Vec<_>>();
     let named = [
         KeyCode::Up,
         KeyCode::Down,

@@ -16,13 +16,14 @@ use kscope::core::latency::LatencyStats;
 use kscope::core::quality::Quality;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
 use kscope::probes::connections::stats::{Connection, Path, Protocol, Queues, State};
+use kscope::probes::lives::stats::{Dead, End, Status, Turnover};
 use kscope::probes::network::stats::{Carrier, Interface, Traffic};
 use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
 use kscope::probes::runqueue::stats::CpuStats;
 use kscope::probes::stuck::stats::{self as stuck, Detail, InFlight};
 use kscope::probes::syscalls::stats::{CallStats, merge_calls};
 use kscope::probes::time::causes::BlockedBy;
-use kscope::probes::time::stats::TimeSplit;
+use kscope::probes::time::stats::{Doing, TimeSplit};
 use syscalls::Sysno;
 
 /// 2026-03-01 14:02:31 UTC, the end of the first interval.
@@ -183,6 +184,28 @@ fn noise(seed: u32) -> f64 {
     f64::from(x & 0xffff) / 65_536.0
 }
 
+/// A shell script at work: many that live shortly, some that fail, one that is killed now and then.
+fn dead(tick: u32) -> Vec<Dead> {
+    let one = |n: u32, comm: &str, life_ns: u64, status: Status| Dead {
+        id: ProcessId { pid: 30_100 + n, birth: tick },
+        comm: comm.into(),
+        parent: 9_977,
+        parent_comm: "backup.sh".into(),
+        end: Some(End { life_ns, status, ran_program: true }),
+        watched_ns: life_ns,
+        time: Some(TimeSplit { user_ns: life_ns / 3, kernel_ns: life_ns / 2, ..TimeSplit::default() }),
+        calls: Some(75),
+        traffic: Some(Traffic::default()),
+    };
+    let life = |n: u32, median: f64| (median * (0.6 + noise(tick * 41 + n))) as u64;
+    let mut dead: Vec<Dead> = (0..20).map(|n| one(n, "ls", life(n, 2.1 * MS), Status::Exited(0))).collect();
+    dead.extend((20..30).map(|n| one(n, "grep", life(n, 3.4 * MS), Status::Exited(u8::from(n % 3 == 0)))));
+    if tick % 8 == 0 {
+        dead.push(one(30, "gzip", life(30, 640.0 * MS), Status::Killed(9)));
+    }
+    dead
+}
+
 /// What is inside a call: pools that wait by design, and a write to a disk that does not answer.
 fn inflight(busy: bool) -> Vec<InFlight> {
     let call = |pid: u32, tid: u32, call: Sysno, age_ns: u64, (on, wchan): (&str, &str)| InFlight {
@@ -249,6 +272,8 @@ pub fn snapshot(tick: u32) -> Snapshot {
                     ppid: 1,
                     kthread: false,
                 }),
+                start_ns: u64::from(p.pid) * 9_000_000_000,
+                doing: if user_ns > 400_000_000 { Doing::Runs } else { Doing::Sleeps },
                 threads: p.threads,
                 calls: own,
                 runqueue: bell(p.waits.0 * swing, p.waits.1 * slow(p.pid), 1.1),
@@ -282,6 +307,8 @@ pub fn snapshot(tick: u32) -> Snapshot {
         exemplars: failing::exemplars(START_S + f64::from(tick), &processes),
         cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy && (3..6).contains(&cpu))).collect(),
         processes,
+        dead: dead(tick),
+        turnover: Turnover { forks: 31, execs: 30, ends: 31 },
         inflight: inflight(busy),
         interfaces: vec![
             Interface {

@@ -2,6 +2,7 @@
 //!
 //! A storm between two samples is made by stopping kscope while it rages.
 
+use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::Case;
+use crate::dashboard::{large_dashboard, wait_for_view};
 use crate::kscope::{self, Report, Running, TempDir, assert_close, number, report};
 use crate::workload::{self, arg, nanosleep, ns};
 
@@ -27,11 +29,14 @@ const CHILD: &str = "mayfly";
 /// Calls that each of them makes and completes; to exit is a call that does not return.
 const CALLS: u64 = 5;
 
+pub const SCREEN_CASES: &[Case] = &[("lives::a_folded_family_is_the_sum_of_its_members", family)];
+
 pub fn workload(name: &str, args: &[String]) -> Option<Value> {
     Some(match name {
         "storm" => rage(arg(args, 0)),
         "ends" => end_in_ways(&args[0]),
         "lives" => live(arg(args, 0)),
+        "family" => raise_family(),
         _ => return None,
     })
 }
@@ -290,4 +295,91 @@ fn exec() {
     assert_eq!(rest.len(), 1, "{rest:?}");
     let calls: u64 = process.0["syscalls"].as_array().unwrap().iter().map(|call| number(&call["count"])).sum();
     assert_eq!(number(&one[0]["calls"]), calls, "its calls by record, and in all");
+}
+
+/// Names of a parent, and of its children.
+const FAMILY: [&str; 2] = ["truth-fam", "truth-fam-kid"];
+
+/// A family that is busy until it is dropped.
+struct Family(std::process::Child);
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        // It may have ended by itself. Its children end with it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn family() {
+    let family = Family(Command::new(kscope::workload_path()).args(["--workload", "family"]).spawn().unwrap());
+    let terminal = large_dashboard();
+    terminal.press(&["7"]);
+    wait_for_view(&terminal, "Processes");
+    terminal.press(&["v", "/"]);
+    terminal.type_text(FAMILY[0]);
+    terminal.press(&["Enter"]);
+    terminal.wait("a busy family", |screen| {
+        let kids = rows(screen, FAMILY[1]);
+        kids.len() == 3 && kids.iter().all(|row| on_cpu_percent(row) > 1.0)
+    });
+    terminal.press(&["Space"]);
+    let open = terminal.wait("what is frozen", |screen| screen.contains("paused"));
+    let members: Vec<&str> = rows(&open, FAMILY[0]);
+    // The kernel knows whose children they are.
+    let path = format!("/proc/{0}/task/{0}/children", family.0.id());
+    let of_kernel: BTreeSet<String> =
+        std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect();
+    let below: BTreeSet<String> = members[1..].iter().map(|row| pid_of(row)).collect();
+    assert_eq!((pid_of(members[0]), below), (family.0.id().to_string(), of_kernel), "{open}");
+    terminal.press(&["Home", "f"]);
+    let folded = terminal.wait("a folded family", |screen| screen.contains(&format!("+ {}", FAMILY[0])));
+    let sum: f64 = members.iter().map(|row| on_cpu_percent(row)).sum();
+    let shown = rows(&folded, FAMILY[0]);
+    assert_eq!(shown.len(), 1, "{folded}");
+    // Each number is rounded, to a percent at most.
+    let rounded = 0.5 * (members.len() + 1) as f64;
+    assert!((on_cpu_percent(shown[0]) - sum).abs() <= rounded, "{sum} % in {open}, and {folded}");
+}
+
+/// The lines of a table with this name in them.
+fn rows<'a>(screen: &'a str, name: &str) -> Vec<&'a str> {
+    screen.lines().filter(|line| line.contains(name) && line.contains('%')).collect()
+}
+
+/// The number of the first column that has a percent sign.
+fn on_cpu_percent(row: &str) -> f64 {
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "%").unwrap_or_else(|| panic!("no share in {row}"));
+    words[at - 1].trim_start_matches('<').parse().unwrap_or_else(|_| panic!("no number in {row}"))
+}
+
+fn pid_of(row: &str) -> String {
+    let is_pid = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+    row.split(|c: char| c.is_whitespace() || c == '│' || c == '▸').find(is_pid).unwrap_or_default().to_owned()
+}
+
+/// A parent with three children, all busy some of the time, for longer than any trial.
+fn raise_family() -> Value {
+    rename(FAMILY[0]);
+    for _ in 0..3 {
+        if plain_fork() == 0 {
+            // SAFETY: asks to be killed when the parent ends.
+            assert_eq!(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }, 0);
+            rename(FAMILY[1]);
+            be_busy();
+            // SAFETY: ends the child without what its parent registered for its end.
+            unsafe { libc::_exit(0) }
+        }
+    }
+    be_busy();
+    json!({})
+}
+
+fn be_busy() {
+    let end = Instant::now() + Duration::from_mins(2);
+    while Instant::now() < end {
+        workload::spin(Duration::from_millis(5));
+        nanosleep(Duration::from_millis(20));
+    }
 }

@@ -71,6 +71,7 @@ fn trials() -> Vec<Trial> {
     let quota =
         blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
+    let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));

@@ -92,7 +92,7 @@ pub const SHOWN_AT_FIRST: &[&str] = &[
 ];
 
 /// Columns of the name at least, where it is indented.
-const INDENTED: u16 = 34;
+const INDENTED: u16 = 28;
 
 /// The columns, of which those that `shows` says no to are never drawn. A tree needs room for names.
 pub fn chosen(shows: impl Fn(usize) -> bool, is_tree: bool) -> Vec<Column<EveryRow>> {

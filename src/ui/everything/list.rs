@@ -235,3 +235,139 @@ impl Ids for EveryList {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::histogram::Histogram;
+    use crate::core::latency::LatencyStats;
+    use crate::model::{Ident, Snapshot};
+    use crate::probes::network::stats::Traffic;
+    use crate::probes::syscalls::stats::CallStats;
+    use crate::probes::time::stats::TimeSplit;
+    use proptest::prelude::*;
+
+    fn process(pid: u32, ppid: u32, n: u64, cgroup: &str) -> ProcessStats {
+        let mut latency = LatencyStats::empty();
+        latency.histogram = Histogram::new();
+        latency.histogram.add(u16::try_from(n % 200).unwrap(), n);
+        latency.errors = n / 2;
+        let ident = Ident { comm: format!("p{pid}"), ppid, cgroup: cgroup.into(), ..Ident::default() };
+        ProcessStats {
+            id: ProcessId { pid, birth: 1 },
+            ident: Arc::new(ident),
+            threads: u32::try_from(n).unwrap(),
+            calls: vec![CallStats { nr: 0, latency }],
+            traffic: Traffic { tx_bytes: 3 * n, rx_bytes: 5 * n, ..Traffic::default() },
+            time: TimeSplit { user_ns: n, kernel_ns: 2 * n, runnable_ns: 7 * n, blocked_ns: 11 * n, stolen_ns: 0 },
+            voluntary: 13 * n,
+            preempted: 17 * n,
+            ..ProcessStats::default()
+        }
+    }
+
+    fn history(processes: Vec<ProcessStats>) -> History {
+        let mut history = History::default();
+        let snapshot = Snapshot { interval_ns: 1_000_000_000, processes, ..Snapshot::default() };
+        history.push(Arc::new(snapshot), &Look::default());
+        history
+    }
+
+    fn listed(list: &mut EveryList, history: &History, title: &str, falling: bool) -> Vec<EveryRow> {
+        let sort = EVERYTHING.iter().position(|c| c.title == title).unwrap();
+        list.list((history, &Look::default()), "", sort, falling);
+        (0..list.shown.len()).filter_map(|at| list.row(at)).collect()
+    }
+
+    /// Everything that adds up.
+    fn numbers(row: &EveryRow) -> [u64; 11] {
+        let (time, traffic) = (row.time(), row.traffic());
+        [
+            row.sum(|p| p.threads.into()),
+            time.user_ns,
+            time.kernel_ns,
+            time.runnable_ns,
+            time.blocked_ns,
+            traffic.tx_bytes,
+            traffic.rx_bytes,
+            row.sum(|p| p.voluntary),
+            row.sum(|p| p.preempted),
+            row.calls().count,
+            row.calls().errors,
+        ]
+    }
+
+    fn names(rows: &[EveryRow]) -> Vec<String> {
+        rows.iter().map(|row| row.process().map_or("?".into(), |p| p.ident.comm.clone())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_folded_row_is_the_sum_of_its_parts_in_every_mode(
+            family in proptest::collection::vec((0_u32..30, 0_u64..1_000, 0_usize..5), 1..40),
+            falling in any::<bool>(),
+        ) {
+            let groups = ["", "/", "/a", "/a/b", "/a/c.service"];
+            let processes: Vec<_> =
+                family.iter().zip(1_u32..).map(|(&(ppid, n, g), pid)| process(pid, ppid, n, groups[g])).collect();
+            let history = history(processes);
+            let mut list = EveryList::default();
+            let all = listed(&mut list, &history, "on-cpu", falling);
+            let whole = all.iter().map(numbers).reduce(|a, b| std::array::from_fn(|at| a[at] + b[at])).unwrap();
+            for mode in [Mode::Tree, Mode::Cgroups] {
+                list.arrangement.mode = mode;
+                list.arrangement.folded.clear();
+                let open = listed(&mut list, &history, "on-cpu", falling);
+                prop_assert_eq!(open.iter().filter(|row| row.process().is_some()).count(), family.len());
+                // Folded one after the other, each is the sum of the processes that it hides and its own.
+                for row in &open {
+                    let at = open.iter().position(|r| r.id() == row.id()).unwrap();
+                    let parts = open[at..=at + row.below].iter().filter(|part| part.process().is_some());
+                    let sum = parts.map(numbers).fold([0; 11], |a, b| std::array::from_fn(|at| a[at] + b[at]));
+                    list.arrangement.folded = [row.id()].into();
+                    let folded = listed(&mut list, &history, "on-cpu", falling);
+                    prop_assert_eq!(folded.len(), open.len() - row.below);
+                    // And folding moves nothing else.
+                    prop_assert_eq!(folded[at].id(), row.id());
+                    prop_assert_eq!(numbers(&folded[at]), sum);
+                }
+                list.arrangement.folded = list.roots().into_iter().collect();
+                let roots = listed(&mut list, &history, "on-cpu", falling);
+                let sum = roots.iter().map(numbers).reduce(|a, b| std::array::from_fn(|at| a[at] + b[at])).unwrap();
+                prop_assert_eq!(sum, whole);
+            }
+        }
+    }
+
+    #[test]
+    fn siblings_are_sorted_by_what_is_below_them() {
+        let history = history(vec![
+            process(1, 0, 1, ""),
+            process(2, 1, 5, ""),
+            process(3, 1, 2, ""),
+            process(4, 3, 9, ""),
+            process(5, 0, 7, ""),
+        ]);
+        let mut list = EveryList::default();
+        list.arrangement.mode = Mode::Tree;
+        assert_eq!(names(&listed(&mut list, &history, "on-cpu", true)), ["p1", "p3", "p4", "p2", "p5"]);
+        assert_eq!(names(&listed(&mut list, &history, "on-cpu", false)), ["p5", "p1", "p2", "p3", "p4"]);
+        assert_eq!(names(&listed(&mut list, &history, "COMMAND", false)), ["p1", "p2", "p3", "p4", "p5"]);
+        list.arrangement.mode = Mode::Flat;
+        assert_eq!(names(&listed(&mut list, &history, "on-cpu", true)), ["p4", "p5", "p2", "p3", "p1"]);
+    }
+
+    #[test]
+    fn a_cgroup_has_its_own_part_of_the_path_as_name() {
+        let history = history(vec![process(1, 0, 1, "/a/b"), process(2, 0, 3, "/a"), process(3, 0, 1, "")]);
+        let mut list = EveryList::default();
+        list.arrangement.mode = Mode::Cgroups;
+        let rows = listed(&mut list, &history, "on-cpu", true);
+        let shown: Vec<(u16, String)> = rows
+            .iter()
+            .map(|r| (r.depth, r.process().map_or_else(|| r.lead().unwrap().label().into(), |p| p.ident.comm.clone())))
+            .collect();
+        let expected = [(0, "/a"), (1, "p2"), (1, "b"), (2, "p1"), (0, "/"), (1, "p3")];
+        assert_eq!(shown, expected.map(|(depth, name)| (depth, name.to_owned())));
+    }
+}
