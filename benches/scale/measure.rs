@@ -88,12 +88,14 @@ fn cost<S, R>(rounds: usize, mut prepare: impl FnMut(usize) -> S, mut step: impl
 }
 
 /// The table with the keys in each of them, and the keys that lead there.
-const VIEWS: [(&str, View, &str); 6] = [
+const VIEWS: [(&str, View, &str); 8] = [
     ("Overview", View::Overview, ""),
     ("Syscalls", View::Syscalls, ""),
     ("callers of a call", View::Syscalls, "e"),
     ("Scheduler", View::Scheduler, ""),
     ("Network", View::Network, ""),
+    ("Processes", View::Processes, ""),
+    ("Processes as a tree", View::Processes, "v"),
     ("Self", View::Own, ""),
 ];
 
@@ -186,8 +188,8 @@ fn views(ticks: &Ticks<'_>, rounds: usize, steps: &mut Vec<Step>) {
             ticks.tick(at)
         };
         (0..35).for_each(|_| app.on_snapshot(next()));
-        if !keys.is_empty() {
-            press(&mut app, KeyCode::Enter);
+        for key in keys.chars() {
+            press(&mut app, if key == 'e' { KeyCode::Enter } else { KeyCode::Char(key) });
         }
         for (width, height) in [(80, 24), (200, 60)] {
             let Ok(mut terminal) = Terminal::new(TestBackend::new(width, height));

@@ -200,7 +200,7 @@ fn dead(tick: u32) -> Vec<Dead> {
     let life = |n: u32, median: f64| (median * (0.6 + noise(tick * 41 + n))) as u64;
     let mut dead: Vec<Dead> = (0..20).map(|n| one(n, "ls", life(n, 2.1 * MS), Status::Exited(0))).collect();
     dead.extend((20..30).map(|n| one(n, "grep", life(n, 3.4 * MS), Status::Exited(u8::from(n % 3 == 0)))));
-    if tick % 8 == 0 {
+    if tick.is_multiple_of(8) {
         dead.push(one(30, "gzip", life(30, 640.0 * MS), Status::Killed(9)));
     }
     dead

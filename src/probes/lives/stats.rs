@@ -26,9 +26,10 @@ pub enum Status {
 impl Status {
     /// From what its parent gets from `wait`.
     pub const fn of_wait(status: u32) -> Self {
-        match status & 0x7f {
-            0 => Self::Exited((status >> 8 & 0xff) as u8),
-            signal => Self::Killed(signal as u8),
+        let [low, code, ..] = status.to_le_bytes();
+        match low & 0x7f {
+            0 => Self::Exited(code),
+            signal => Self::Killed(signal),
         }
     }
 
@@ -217,7 +218,7 @@ pub type Key = (Arc<str>, Arc<str>);
 /// The dead by command and parent, so many groups at most.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    groups: HashMap<Key, Group>,
+    by_names: HashMap<Key, Group>,
     most: usize,
     /// Those for which there was no group left.
     pub others: Group,
@@ -226,7 +227,7 @@ pub struct Groups {
 impl Groups {
     /// None yet.
     pub fn new(most: usize) -> Self {
-        Self { groups: HashMap::new(), most, others: Group::new("".into(), "".into()) }
+        Self { by_names: HashMap::new(), most, others: Group::new("".into(), "".into()) }
     }
 
     /// Those of a list.
@@ -243,32 +244,32 @@ impl Groups {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        other.groups.values().for_each(|group| self.group(&group.comm, &group.parent).merge(group));
+        other.by_names.values().for_each(|group| self.group(&group.comm, &group.parent).merge(group));
         self.others.merge(&other.others);
     }
 
     fn group(&mut self, comm: &Arc<str>, parent: &Arc<str>) -> &mut Group {
         let key = (Arc::clone(comm), Arc::clone(parent));
-        if self.groups.len() >= self.most && !self.groups.contains_key(&key) {
+        if self.by_names.len() >= self.most && !self.by_names.contains_key(&key) {
             return &mut self.others;
         }
-        self.groups.entry(key).or_insert_with(|| Group::new(Arc::clone(comm), Arc::clone(parent)))
+        self.by_names.entry(key).or_insert_with(|| Group::new(Arc::clone(comm), Arc::clone(parent)))
     }
 
     /// The groups, in no order; [`Self::others`] is none of them.
     pub fn iter(&self) -> impl Iterator<Item = &Group> {
-        self.groups.values()
+        self.by_names.values()
     }
 
     /// One of them.
     pub fn get(&self, key: &Key) -> Option<&Group> {
-        self.groups.get(key)
+        self.by_names.get(key)
     }
 
     /// All of them together.
     pub fn sum(&self) -> Group {
         let mut sum = self.others.clone();
-        self.groups.values().for_each(|group| sum.merge(group));
+        self.by_names.values().for_each(|group| sum.merge(group));
         sum
     }
 }

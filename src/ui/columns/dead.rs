@@ -4,6 +4,8 @@ use super::{Column, Key, cell, plain_rate};
 use crate::core::quality::Quality;
 use crate::core::units::{self, DASH};
 use crate::probes::lives::stats::{Dead, Status};
+use crate::probes::network::stats::Traffic;
+use crate::probes::time::stats::TimeSplit;
 use crate::ui::ctx::Ctx;
 use crate::ui::dead::{EndRow, GroupRow};
 use crate::ui::widgets::table::{Cell, Width};
@@ -24,7 +26,7 @@ pub const GROUPS: &[Column<GroupRow>] = &[
         8,
         0,
         |r| number(r.group.died),
-        |r, c| counted(c.qualities.dead, units::count(r.group.died), c),
+        |r, c| counted(c.qualities.dead, &units::count(r.group.died), c),
     ),
     Column::number("now/s", 7, 2, |r| Key::Number(Some(r.per_s)), |r, c| rate(r.per_s, c)),
     Column::number("CPU", 8, 1, |r| Key::Number(Some(r.cpu)), cpu),
@@ -33,21 +35,21 @@ pub const GROUPS: &[Column<GroupRow>] = &[
         9,
         7,
         |r| number(r.group.time.runnable_ns),
-        |r, c| counted(r.worth(c.qualities.dead), units::duration(r.group.time.runnable_ns), c),
+        |r, c| counted(r.worth(c.qualities.dead), &units::duration(r.group.time.runnable_ns), c),
     ),
     Column::number(
         "calls",
         8,
         3,
         |r| number(r.group.calls),
-        |r, c| counted(r.worth(c.qualities.dead), units::count(r.group.calls), c),
+        |r, c| counted(r.worth(c.qualities.dead), &units::count(r.group.calls), c),
     ),
     Column::number(
         "bytes",
         9,
         6,
         |r| number(r.group.traffic.bytes()),
-        |r, c| counted(r.worth(c.qualities.dead), units::bytes(r.group.traffic.bytes() as f64), c),
+        |r, c| counted(r.worth(c.qualities.dead), &units::bytes(r.group.traffic.bytes() as f64), c),
     ),
     Column::number("life p50", 8, 2, |r| life(r.group.life(0.5)), |r, c| time(r.group.life(0.5), c)),
     Column::number("life p90", 8, 5, |r| life(r.group.life(0.9)), |r, c| time(r.group.life(0.9), c)),
@@ -92,7 +94,7 @@ pub const ENDS: &[Column<EndRow>] = &[
         "bytes",
         9,
         4,
-        |r| life(r.late.dead.traffic.map(|t| t.bytes())),
+        |r| life(r.late.dead.traffic.map(Traffic::bytes)),
         |r, c| known(r.late.dead.traffic.map(|t| units::bytes(t.bytes() as f64)), c),
     ),
     Column {
@@ -117,21 +119,21 @@ const fn life(ns: Option<u64>) -> Key<'static> {
 }
 
 fn on_cpu(dead: &Dead) -> Option<u64> {
-    dead.time.map(|time| time.on_cpu_ns())
+    dead.time.map(TimeSplit::on_cpu_ns)
 }
 
 fn name(name: &str, ctx: &Ctx<'_>) -> Cell<'static> {
     if name.is_empty() { cell(DASH, ctx.theme.dim) } else { cell(name.to_owned(), ctx.theme.text) }
 }
 
-fn counted(quality: Quality, text: String, ctx: &Ctx<'_>) -> Cell<'static> {
+fn counted(quality: Quality, text: &str, ctx: &Ctx<'_>) -> Cell<'static> {
     let nothing = text.starts_with("0 ") || text == "0";
     let style = if nothing { ctx.theme.dim } else { ctx.theme.text };
     cell(format!("{}{text}", quality.mark()), style)
 }
 
 fn known(text: Option<String>, ctx: &Ctx<'_>) -> Cell<'static> {
-    text.map_or_else(|| cell(DASH, ctx.theme.dim), |text| counted(Quality::Exact, text, ctx))
+    text.map_or_else(|| cell(DASH, ctx.theme.dim), |text| counted(Quality::Exact, &text, ctx))
 }
 
 fn time(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
@@ -139,13 +141,13 @@ fn time(ns: Option<u64>, ctx: &Ctx<'_>) -> Cell<'static> {
 }
 
 fn rate(per_s: f64, ctx: &Ctx<'_>) -> Cell<'static> {
-    counted(ctx.qualities.dead, plain_rate(per_s), ctx)
+    counted(ctx.qualities.dead, &plain_rate(per_s), ctx)
 }
 
 fn cpu(row: &GroupRow, ctx: &Ctx<'_>) -> Cell<'static> {
     let quality = row.worth(ctx.qualities.dead);
     let quality = if row.group.is_estimate { quality.worst(Quality::Estimate) } else { quality };
-    counted(quality, units::percent(row.cpu), ctx)
+    counted(quality, &units::percent(row.cpu), ctx)
 }
 
 /// In whole intervals: those of the newest one died just now.
@@ -156,7 +158,7 @@ fn ago(row: &EndRow, ctx: &Ctx<'_>) -> Cell<'static> {
 /// Of some the end is not known: then there may be more.
 fn bad(count: u64, row: &GroupRow, ctx: &Ctx<'_>) -> Cell<'static> {
     let least = if row.group.without_end > 0 { Quality::LowerBound } else { Quality::Exact };
-    let shown = counted(ctx.qualities.dead.worst(least), units::count(count), ctx);
+    let shown = counted(ctx.qualities.dead.worst(least), &units::count(count), ctx);
     if count > 0 { shown.with_style(ctx.theme.warn) } else { shown }
 }
 

@@ -96,7 +96,7 @@ const INDENTED: u16 = 28;
 
 /// The columns, of which those that `shows` says no to are never drawn. A tree needs room for names.
 pub fn chosen(shows: impl Fn(usize) -> bool, is_tree: bool) -> Vec<Column<EveryRow>> {
-    let shown = |(at, c): (usize, &Column<EveryRow>)| {
+    let column = |(at, c): (usize, &Column<EveryRow>)| {
         let rank = if shows(at) { c.rank } else { NEVER };
         let width = match c.width {
             Width::Fill(_) if is_tree => Width::Fill(INDENTED),
@@ -104,7 +104,7 @@ pub fn chosen(shows: impl Fn(usize) -> bool, is_tree: bool) -> Vec<Column<EveryR
         };
         Column { title: c.title, width, right: c.right, rank, key: c.key, cell: c.cell }
     };
-    EVERYTHING.iter().enumerate().map(shown).collect()
+    EVERYTHING.iter().enumerate().map(column).collect()
 }
 
 const fn number(n: u64) -> Key<'static> {

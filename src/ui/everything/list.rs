@@ -148,18 +148,18 @@ fn order(keys: &[(Kept, RowId)], falling: bool, a: u32, b: u32) -> Ordering {
 /// The parent of each, where it is listed.
 fn by_parent(leads: &[Lead], processes: &[ProcessStats]) -> Vec<Option<u32>> {
     let of = |lead: &Lead| if let Lead::Process(place) = lead { processes.get(*place as usize) } else { None };
-    let mut by_pid: HashMap<u32, u32> = HashMap::with_capacity(leads.len());
-    let mut by_id: HashMap<ProcessId, u32> = HashMap::with_capacity(leads.len());
+    let mut pids: HashMap<u32, u32> = HashMap::with_capacity(leads.len());
+    let mut identities: HashMap<ProcessId, u32> = HashMap::with_capacity(leads.len());
     for (process, item) in leads.iter().filter_map(of).zip(0_u32..) {
-        by_id.insert(process.id, item);
+        identities.insert(process.id, item);
         // Of several that had a pid in the interval the one that lives is meant.
-        if !process.exited || !by_pid.contains_key(&process.id.pid) {
-            by_pid.insert(process.id.pid, item);
+        if !process.exited || !pids.contains_key(&process.id.pid) {
+            pids.insert(process.id.pid, item);
         }
     }
     let parent = |process: &ProcessStats| {
-        let adopted = by_pid.get(&process.ident.ppid).filter(|_| process.ident.ppid != process.id.pid);
-        adopted.or_else(|| by_id.get(&process.parent?)).copied()
+        let adopted = pids.get(&process.ident.ppid).filter(|_| process.ident.ppid != process.id.pid);
+        adopted.or_else(|| identities.get(&process.parent?)).copied()
     };
     leads.iter().map(|lead| of(lead).and_then(parent)).collect()
 }
@@ -247,19 +247,25 @@ mod tests {
     use crate::probes::time::stats::TimeSplit;
     use proptest::prelude::*;
 
-    fn process(pid: u32, ppid: u32, n: u64, cgroup: &str) -> ProcessStats {
+    fn process(pid: u32, parent: u32, n: u64, cgroup: &str) -> ProcessStats {
         let mut latency = LatencyStats::empty();
         latency.histogram = Histogram::new();
         latency.histogram.add(u16::try_from(n % 200).unwrap(), n);
         latency.errors = n / 2;
-        let ident = Ident { comm: format!("p{pid}"), ppid, cgroup: cgroup.into(), ..Ident::default() };
+        let ident = Ident { comm: format!("p{pid}"), ppid: parent, cgroup: cgroup.into(), ..Ident::default() };
         ProcessStats {
             id: ProcessId { pid, birth: 1 },
             ident: Arc::new(ident),
             threads: u32::try_from(n).unwrap(),
             calls: vec![CallStats { nr: 0, latency }],
             traffic: Traffic { tx_bytes: 3 * n, rx_bytes: 5 * n, ..Traffic::default() },
-            time: TimeSplit { user_ns: n, kernel_ns: 2 * n, runnable_ns: 7 * n, blocked_ns: 11 * n, stolen_ns: 0 },
+            time: TimeSplit {
+                user_ns: n,
+                kernel_ns: 2 * n,
+                runnable_ns: 7 * n,
+                blocked_ns: 11 * n,
+                ..TimeSplit::default()
+            },
             voluntary: 13 * n,
             preempted: 17 * n,
             ..ProcessStats::default()

@@ -100,8 +100,8 @@ impl Arrangement {
     pub fn choose(&mut self, names: &[String]) -> Result<(), String> {
         let mut hidden = 0;
         for (at, column) in EVERYTHING.iter().enumerate() {
-            let named = names.iter().any(|name| name.eq_ignore_ascii_case(column.title));
-            hidden |= u64::from(!named && column.rank > 0) << at;
+            let is_asked_for = names.iter().any(|name| name.eq_ignore_ascii_case(column.title));
+            hidden |= u64::from(!is_asked_for && column.rank > 0) << at;
         }
         let known = |name: &&String| EVERYTHING.iter().any(|c| name.eq_ignore_ascii_case(c.title));
         if let Some(unknown) = names.iter().find(|name| !known(name)) {
@@ -133,7 +133,7 @@ mod tests {
         let mut arrangement = Arrangement::default();
         (0..EVERYTHING.len()).for_each(|at| {
             if arrangement.shows(at) {
-                arrangement.toggle(at)
+                arrangement.toggle(at);
             }
         });
         let shown = EVERYTHING.iter().enumerate().filter(|(at, _)| arrangement.shows(*at));
