@@ -68,14 +68,12 @@ impl Place {
         match self {
             Self::Exemplars(listed) => Some(listed),
             _ => None,
-            Self::First | Self::Connections | Self::Dead | Self::Ends(_) => None,
         }
     }
 
     /// Does this do anything here, of what its view has keys for?
     pub const fn has(self, action: Action) -> bool {
         match self {
-            Self::First | Self::Callers(_) | Self::Connections => true,
             Self::Dead => !Self::is_for_the_living(action),
             Self::Ends(_) => !Self::is_for_the_living(action) && !matches!(action, Action::Enter),
             _ => true,
@@ -92,7 +90,6 @@ impl Place {
         match self {
             Self::Ends(_) => Self::Dead,
             _ => Self::First,
-            Self::First | Self::Callers(_) | Self::Connections | Self::Dead => Self::First,
         }
     }
 }

@@ -39,7 +39,6 @@ pub enum TableId {
 impl TableId {
     /// All of them.
     pub const ALL: &[Self] = &[
-    pub const ALL: [Self; 11] = [
         Self::Who,
         Self::Calls,
         Self::Callers,

@@ -70,7 +70,6 @@ fn trials() -> Vec<Trial> {
     let blame = blame::CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported]));
     let quota =
         blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
-    let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));

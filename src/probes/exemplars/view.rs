@@ -39,11 +39,11 @@ pub fn draw(ctx: &Ctx<'_>, listed: Listed, area: Rect, buf: &mut Buffer) {
         _ => (Direction::Vertical, 0),
     };
     let parts = [Constraint::Fill(1), Constraint::Length(size)];
-    let [table, side] = Layout::new(direction, parts).areas(area);
+    let [rows, beside] = Layout::new(direction, parts).areas(area);
     let octaves = octaves(ctx.history, ctx.look, listed.nr);
-    list(ctx, listed, &octaves, table, buf);
-    if !side.is_empty() {
-        distribution(ctx, listed, &octaves, side, buf);
+    list(ctx, listed, &octaves, rows, buf);
+    if !beside.is_empty() {
+        distribution(ctx, listed, &octaves, beside, buf);
     }
 }
 
