@@ -241,7 +241,7 @@ fn processes_are_a_tree_that_folds_and_a_folded_row_is_a_sum() {
     let folded = after(&mut app, "f");
     assert!(selected(&folded).contains("+ systemd  +6"), "{folded}");
     let wide = screen(&mut app, (200, 36));
-    assert!(selected(&wide).contains("  38  root"), "all threads of all seven: {wide}");
+    assert!(selected(&wide).contains("  37  root"), "all threads of all seven: {wide}");
     assert!(!folded.contains("ffmpeg"));
     assert!(after(&mut app, "F").contains("ffmpeg"), "all is open again");
     let cgroups = after(&mut app, "v");

@@ -338,7 +338,7 @@ fn connections(busy: bool) -> Vec<Connection> {
         since_ns: 1,
         owner: (pid > 0).then_some(ProcessId { pid, birth: pid * 7 }),
         protocol: if state == State::Unconnected { Protocol::Udp } else { Protocol::Tcp },
-        local: local.parse().expect("an address"),
+        local: local.parse().unwrap(),
         peer: peer.parse().ok(),
         state,
         age_ns: cookie * 31_000_000_000,
