@@ -28,7 +28,7 @@ pub struct GroupRow {
 impl GroupRow {
     /// What the numbers of what they did are worth, where ends are worth `quality`.
     pub fn worth(&self, quality: Quality) -> Quality {
-        if self.group.without_account > 0 { quality.worst(Quality::LowerBound) } else { quality }
+        quality.worst(self.group.account_quality())
     }
 }
 

@@ -56,12 +56,12 @@ pub struct Row {
     pub without_end: u64,
     /// How many there are of which it is not known what they did.
     pub without_account: u64,
-    /// System calls that they completed.
-    pub calls: u64,
+    /// System calls that they completed; `null`, as for what follows, if of none of them it is known.
+    pub calls: Option<u64>,
     /// Bytes that they sent.
-    pub tx_bytes: u64,
+    pub tx_bytes: Option<u64>,
     /// Bytes that they received.
-    pub rx_bytes: u64,
+    pub rx_bytes: Option<u64>,
     /// How long they lived.
     pub p50_life_ns: Option<u64>,
     /// 90 %.
@@ -69,11 +69,12 @@ pub struct Row {
     /// The longest.
     pub max_life_ns: u64,
     /// Where their threads' time went.
-    pub time: TimeSplit,
+    pub time: Option<TimeSplit>,
 }
 
 impl Row {
     fn of(group: &Group) -> Self {
+        let known = group.account_quality() != Quality::NotAvailable;
         Self {
             comm: group.comm.to_string(),
             parent: group.parent.to_string(),
@@ -83,13 +84,13 @@ impl Row {
             killed: group.killed,
             without_end: group.without_end,
             without_account: group.without_account,
-            calls: group.calls,
-            tx_bytes: group.traffic.tx_bytes,
-            rx_bytes: group.traffic.rx_bytes,
+            calls: known.then_some(group.calls),
+            tx_bytes: known.then_some(group.traffic.tx_bytes),
+            rx_bytes: known.then_some(group.traffic.rx_bytes),
             p50_life_ns: group.life(0.5),
             p90_life_ns: group.life(0.9),
             max_life_ns: group.longest_ns,
-            time: group.time,
+            time: known.then_some(group.time),
         }
     }
 }
@@ -143,7 +144,11 @@ pub fn write(section: Option<&Section>, out: &mut String) {
 }
 
 fn line(row: &Row, mark: &str, interval_ns: u64, out: &mut String) {
-    let life = |ns: Option<u64>| ns.map_or_else(|| "–".into(), duration);
+    let dash = || "–".to_owned();
+    let life = |ns: Option<u64>| ns.map_or_else(dash, duration);
+    let least = if row.without_account > 0 { Quality::LowerBound.mark() } else { "" };
+    let sum = |text: Option<String>| text.map_or_else(dash, |text| format!("{least}{text}"));
+    let failed = if row.without_end < row.died { count(row.failed + row.killed) } else { dash() };
     let _ = writeln!(
         out,
         "  {:<16} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9} {:>9} {:>8}",
@@ -151,11 +156,11 @@ fn line(row: &Row, mark: &str, interval_ns: u64, out: &mut String) {
         if row.parent.is_empty() { "–" } else { &row.parent },
         format!("{mark}{}", count(row.died)),
         rate(row.died as f64 / (interval_ns as f64 / 1e9)),
-        percent(row.time.on_cpu_ns() as f64 / interval_ns as f64),
-        count(row.calls),
-        bytes((row.tx_bytes + row.rx_bytes) as f64),
+        sum(row.time.map(|time| percent(time.on_cpu_ns() as f64 / interval_ns as f64))),
+        sum(row.calls.map(count)),
+        sum(row.tx_bytes.zip(row.rx_bytes).map(|(tx, rx)| bytes((tx + rx) as f64))),
         life(row.p50_life_ns),
         life(row.p90_life_ns),
-        count(row.failed + row.killed)
+        failed
     );
 }

@@ -11,6 +11,7 @@ use kscope_layout::bucket::scale3;
 
 use crate::core::histogram::Histogram;
 use crate::core::ident::ProcessId;
+use crate::core::quality::Quality;
 use crate::probes::network::stats::Traffic;
 use crate::probes::time::stats::TimeSplit;
 
@@ -206,9 +207,28 @@ impl Group {
         self.longest_ns = self.longest_ns.max(other.longest_ns);
     }
 
+    /// What the numbers of what they did are worth: nothing, if of none of them that is known.
+    pub const fn account_quality(&self) -> Quality {
+        quality_of(self.without_account, self.died)
+    }
+
+    /// The same of how they ended and how long they lived.
+    pub const fn end_quality(&self) -> Quality {
+        quality_of(self.without_end, self.died)
+    }
+
     /// The life that the share `q` of them did not outlive, ns; `None` if none is known.
     pub fn life(&self, q: f64) -> Option<u64> {
         self.lives.quantile(q, self.longest_ns)
+    }
+}
+
+/// What a sum over `all` is worth that leaves out so many.
+const fn quality_of(left_out: u64, all: u64) -> Quality {
+    match left_out {
+        0 => Quality::Exact,
+        some if some < all => Quality::LowerBound,
+        _ => Quality::NotAvailable,
     }
 }
 

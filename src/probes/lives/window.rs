@@ -122,6 +122,7 @@ impl Window {
 mod tests {
     use super::*;
     use crate::core::ident::ProcessId;
+    use crate::core::quality::Quality;
     use crate::probes::lives::stats::{End, Status};
     use crate::probes::network::stats::Traffic;
     use crate::probes::time::stats::TimeSplit;
@@ -182,6 +183,15 @@ mod tests {
         let groups = Groups::of(&[long], 5);
         let group = groups.get(&key("server")).unwrap();
         assert_eq!((group.recent_cpu_ns, group.time.user_ns, group.is_estimate), (300, 600, true));
+    }
+
+    #[test]
+    fn what_is_not_known_of_some_is_a_lower_bound_and_of_all_is_nothing() {
+        let blank = |pid| Dead { time: None, calls: None, traffic: None, end: None, ..dead("ls", pid) };
+        let of = |all: &[Dead]| Groups::of(all, 5).get(&key("ls")).map(|g| (g.account_quality(), g.end_quality()));
+        assert_eq!(of(&[dead("ls", 1)]), Some((Quality::Exact, Quality::Exact)));
+        assert_eq!(of(&[dead("ls", 1), blank(2)]), Some((Quality::LowerBound, Quality::LowerBound)));
+        assert_eq!(of(&[blank(1), blank(2)]), Some((Quality::NotAvailable, Quality::NotAvailable)));
     }
 
     #[test]

@@ -127,6 +127,9 @@ fn name(name: &str, ctx: &Ctx<'_>) -> Cell<'static> {
 }
 
 fn counted(quality: Quality, text: &str, ctx: &Ctx<'_>) -> Cell<'static> {
+    if quality == Quality::NotAvailable {
+        return cell(DASH, ctx.theme.dim);
+    }
     let nothing = text.starts_with("0 ") || text == "0";
     let style = if nothing { ctx.theme.dim } else { ctx.theme.text };
     cell(format!("{}{text}", quality.mark()), style)
@@ -157,8 +160,7 @@ fn ago(row: &EndRow, ctx: &Ctx<'_>) -> Cell<'static> {
 
 /// Of some the end is not known: then there may be more.
 fn bad(count: u64, row: &GroupRow, ctx: &Ctx<'_>) -> Cell<'static> {
-    let least = if row.group.without_end > 0 { Quality::LowerBound } else { Quality::Exact };
-    let shown = counted(ctx.qualities.dead.worst(least), &units::count(count), ctx);
+    let shown = counted(ctx.qualities.dead.worst(row.group.end_quality()), &units::count(count), ctx);
     if count > 0 { shown.with_style(ctx.theme.warn) } else { shown }
 }
 
