@@ -121,8 +121,11 @@ fn connections_are_measured_while_they_are_looked_at() {
     assert!(after(&mut app, "/ 5432 Enter").contains("10.1.0.9:5432"));
     let page = after(&mut app, "Enter");
     assert!(page.contains("Network › 8812 nginx"), "{page}");
-    press(&mut app, "Esc Esc Esc");
-    assert!(!app.interests().connections);
+    assert!(!app.interests().names);
+    press(&mut app, "Esc n");
+    assert!(app.interests().names);
+    press(&mut app, "Esc Esc");
+    assert!(!app.interests().connections && !app.interests().names);
 }
 
 #[test]

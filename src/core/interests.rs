@@ -12,6 +12,8 @@ pub struct Interests {
     pub blame: bool,
     /// Connections and listening sockets.
     pub connections: bool,
+    /// Names of their peers.
+    pub names: bool,
     /// What the calls in flight wait for: their arguments, paths, wait channels.
     pub stuck: bool,
     /// Single slow calls: who is at the other end of their sockets.

@@ -2,6 +2,7 @@
 //!
 //! Pure: text in memory. Writing it somewhere is the caller's business.
 
+mod conservation;
 mod csv;
 mod report;
 mod sections;

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use super::conservation::NetworkTotal;
 use super::sections::Sections;
 use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::ident::ProcessId;
@@ -15,7 +16,7 @@ use crate::core::insight::Insight;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProcessStats, Qualities, Snapshot};
-use crate::probes::network::stats::{Conservation, Traffic};
+use crate::probes::network::stats::Traffic;
 use crate::probes::own::stats::Counting;
 use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::names::name;
@@ -228,52 +229,6 @@ impl From<Traffic> for NetworkRow {
     }
 }
 
-/// Payload bytes of the scope, and how those of the host compare with what interfaces carried.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct NetworkTotal {
-    /// Of the scope.
-    #[serde(flatten)]
-    pub bytes: NetworkRow,
-    /// Of the host.
-    pub conservation: ConservationRow,
-}
-
-/// Payload against wire; see [`Conservation`].
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct ConservationRow {
-    /// What the unattributed bytes are worth: a difference of two things that are not the same is an estimate.
-    pub quality: Quality,
-    /// Payload sent by all measured processes.
-    pub tx_payload: u64,
-    /// Payload received by them.
-    pub rx_payload: u64,
-    /// Bytes that devices sent.
-    pub tx_interfaces: u64,
-    /// Bytes that devices received.
-    pub rx_interfaces: u64,
-    /// Bytes over loopback, each sent and received.
-    pub loopback_bytes: u64,
-    /// Sent by interfaces, but handed to a socket by no process; negative when payload still lay in buffers.
-    pub tx_unattributed: i64,
-    /// Received by interfaces, but got from a socket by no process.
-    pub rx_unattributed: i64,
-}
-
-impl ConservationRow {
-    fn of(conservation: Conservation, quality: Quality) -> Self {
-        Self {
-            quality: quality.worst(Quality::Estimate),
-            tx_payload: conservation.payload.tx_bytes,
-            rx_payload: conservation.payload.rx_bytes,
-            tx_interfaces: conservation.tx_bytes,
-            rx_interfaces: conservation.rx_bytes,
-            loopback_bytes: conservation.loopback_bytes,
-            tx_unattributed: conservation.tx_unattributed(),
-            rx_unattributed: conservation.rx_unattributed(),
-        }
-    }
-}
-
 /// One process.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProcessRow {
@@ -380,10 +335,7 @@ impl Report {
             command,
             syscalls: measured(q.syscalls, || call_rows(&calls_of(snapshot, scope, &chosen))),
             runqueue: measured(q.runqueue, || runqueue_row(snapshot, scope, &chosen)),
-            network: measured(q.network, || NetworkTotal {
-                bytes: traffic.into(),
-                conservation: ConservationRow::of(snapshot.conservation(), q.network),
-            }),
+            network: measured(q.network, || NetworkTotal::of(traffic.into(), snapshot)),
             processes: chosen
                 .iter()
                 .filter(|p| named || p.is_active() || p.exited)

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::report::{CallRow, ConservationRow, LatencyRow, Report};
+use super::report::{CallRow, LatencyRow, Report};
 use crate::core::histogram::{Histogram, PER_OCTAVE};
 use crate::core::quality::Quality;
-use crate::core::units::{byte_rate, bytes, count, duration, percent, rate, signed_bytes};
+use crate::core::units::{byte_rate, bytes, count, duration, percent, rate};
 use crate::probes::syscalls::names::waits;
 
 /// Rows of each table.
@@ -193,30 +193,9 @@ fn network(out: &mut String, report: &Report) {
                 bytes(n.bytes.rx_bytes as f64),
                 byte_rate(n.bytes.rx_bytes as f64 / s)
             );
-            conservation(out, &n.conservation, mark);
+            n.conservation.write(out, mark);
         }
     }
-}
-
-/// The host's payload against its interfaces.
-fn conservation(out: &mut String, row: &ConservationRow, mark: &str) {
-    let plain = |n: u64| bytes(n as f64);
-    let _ =
-        writeln!(out, "  {:<9} {:>11} {:>11} {:>11} {:>13}", "host", "payload", "devices", "loopback", "unattributed");
-    for (way, payload, devices, rest) in [
-        ("sent", row.tx_payload, row.tx_interfaces, row.tx_unattributed),
-        ("received", row.rx_payload, row.rx_interfaces, row.rx_unattributed),
-    ] {
-        let payload = format!("{mark}{}", plain(payload));
-        let (devices, loopback) = (plain(devices), plain(row.loopback_bytes));
-        let rest = format!("{}{}", row.quality.mark(), signed_bytes(rest));
-        let _ = writeln!(out, "  {way:<9} {payload:>11} {devices:>11} {loopback:>11} {rest:>13}");
-    }
-    let _ = writeln!(
-        out,
-        "  unattributed: headers, acknowledgements, what was sent again or lay in buffers, kernel sockets, splice, forwarding, other\n  \
-         network namespaces"
-    );
 }
 
 fn processes(out: &mut String, report: &Report) {

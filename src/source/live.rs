@@ -140,6 +140,7 @@ impl Live {
                 _ => {}
             }
         }
+        self.connections.want_names(interests.names)?;
         if before.connections && !interests.connections {
             self.connections.rest(&mut self.kernel.maps.connections)?;
         }

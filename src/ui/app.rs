@@ -103,6 +103,8 @@ pub struct App {
     pub(super) message: Option<Message>,
     pub(super) interval: Duration,
     budget: Option<f64>,
+    /// Peers of connections are shown by name.
+    names: bool,
     pub(super) theme: Theme,
     pub(super) utc_offset_s: i32,
     live: History,
@@ -127,6 +129,7 @@ impl App {
             message: None,
             interval: settings.interval,
             budget: settings.budget,
+            names: false,
             theme: match settings {
                 Settings { no_color: true, .. } => Theme::monochrome(),
                 Settings { indexed_colors: true, theme, .. } => theme.indexed(),
@@ -177,8 +180,8 @@ impl App {
         let page = self.page.as_ref().map(|page| page.id.pid);
         let connections = page.is_some() || self.view == View::Network && self.place() == Place::Connections;
         let exemplars = self.view == View::Syscalls && self.place().singles().is_some();
-        let stuck = self.view == View::Stuck || page.is_some();
-        Interests { connections, stuck, exemplars, page, ..Interests::default() }
+        let (names, stuck) = (connections && self.names, self.view == View::Stuck || page.is_some());
+        Interests { connections, names, stuck, exemplars, page, ..Interests::default() }
     }
 
     /// Takes the next interval.
@@ -293,6 +296,7 @@ impl App {
                 let hide_waiting = !self.look.hide_waiting;
                 self.look_at(Look { hide_waiting, ..self.look.clone() });
             }
+            Action::Names => self.next_names(),
             Action::NextTheme => self.next_theme(),
             Action::Help => {
                 self.overlay = if self.overlay.is_some() { None } else { Some(Overlay::Help(Cell::default())) };

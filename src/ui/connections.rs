@@ -63,7 +63,7 @@ pub fn rows(history: &History, look: &Look, part: &str) -> Vec<ConnectionRow> {
             connection: connection.clone(),
             comm: process.map(|p| p.ident.comm.clone()).unwrap_or_default(),
             local: text(Some(connection.local)),
-            peer: connection.peer.map_or_else(|| "*".into(), |peer| text(Some(peer))),
+            peer: connection.peer_text(),
         })
     };
     snapshot.connections.iter().filter_map(row).filter(|row| row.contains(&part)).collect()

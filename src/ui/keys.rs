@@ -58,6 +58,8 @@ pub enum Action {
     NextBudget,
     /// Show or hide calls that wait by design.
     Waiting,
+    /// Show peers of connections by name, or by address again.
+    Names,
     /// The next theme.
     NextTheme,
     /// Show or hide the help.
@@ -158,6 +160,14 @@ pub const KEYS: &[Key] = &[
         action: Action::Go(Place::Connections),
         help: "open connections and listening sockets, or back to processes; bytes by connection are counted only meanwhile",
         footer: Some("connections"),
+    },
+    Key {
+        chords: &[char('n')],
+        label: "n",
+        views: &[View::Network],
+        action: Action::Names,
+        help: "peers of connections by name, or by address again; no name is ever looked up unasked",
+        footer: None,
     },
     Key {
         chords: &[key(KeyCode::Esc)],

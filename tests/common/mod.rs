@@ -340,6 +340,7 @@ fn connections(busy: bool) -> Vec<Connection> {
         protocol: if state == State::Unconnected { Protocol::Udp } else { Protocol::Tcp },
         local: local.parse().unwrap(),
         peer: peer.parse().ok(),
+        peer_name: None,
         state,
         age_ns: cookie * 31_000_000_000,
         age_is_exact: cookie > 3,

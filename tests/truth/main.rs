@@ -65,6 +65,7 @@ fn trials() -> Vec<Trial> {
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
+    let kernel = kernel.chain(sockets);
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
     let blame = blame::CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported]));
@@ -82,6 +83,7 @@ fn trials() -> Vec<Trial> {
     all.extend(own);
     all.extend(screen);
     all
+    plain.chain(kernel).chain(colliding).chain(blame).chain(quota).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

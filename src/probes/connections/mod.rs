@@ -5,6 +5,7 @@
 //! queues. Both are asked only while somebody looks.
 
 pub mod diag;
+mod names;
 mod owners;
 pub mod probe;
 pub mod stats;

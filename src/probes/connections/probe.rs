@@ -15,6 +15,7 @@ use kscope_layout::RecordKey;
 use kscope_layout::connections as layout;
 
 use super::diag::{Diag, Socket, Table, address};
+use super::names::Names;
 use super::owners::Owners;
 use super::stats::{Connection, Protocol, State, plain};
 use crate::core::ident::ProcessId;
@@ -53,12 +54,14 @@ pub struct ConnectionReader {
     first: HashMap<u64, First>,
     /// Number of our own network namespace.
     netns: u32,
+    /// Names of peers, while they are wanted.
+    names: Option<Names>,
 }
 
 impl Default for ConnectionReader {
     fn default() -> Self {
         let netns = fs::metadata("/proc/self/ns/net").map_or(0, |ns| u32::try_from(ns.ino()).unwrap_or(0));
-        Self { diag: None, owners: Owners::default(), first: HashMap::new(), netns }
+        Self { diag: None, owners: Owners::default(), first: HashMap::new(), netns, names: None }
     }
 }
 
@@ -105,10 +108,27 @@ impl ConnectionReader {
             .into_iter()
             .filter_map(|cookie| self.joined(cookie, (counted.get(&cookie), listed.get(&cookie)), now_ns))
             .collect();
+        self.name(&mut list);
         if !only.is_empty() {
             list.retain(|c| c.owner.is_some_and(|id| only.contains(&id.pid)));
         }
         Ok(Reading { list, trouble, used })
+    }
+
+    /// Asks for the names of peers from now on, or not any more.
+    pub fn want_names(&mut self, wanted: bool) -> io::Result<()> {
+        if wanted != self.names.is_some() {
+            self.names = if wanted { Some(Names::start()?) } else { None };
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, list: &mut [Connection]) {
+        let Some(names) = &mut self.names else { return };
+        names.refresh();
+        for connection in list {
+            connection.peer_name = connection.peer.and_then(|peer| names.of(peer.ip()));
+        }
     }
 
     /// Nobody looks any more: forgets everything, in the map as well. Its programs must be detached.
@@ -213,6 +233,7 @@ impl ConnectionReader {
             protocol,
             local: listed.map(|l| l.local).or_else(|| local(counted?))?,
             peer: listed.map_or_else(|| peer(counted?), |l| l.peer),
+            peer_name: None,
             state: state.or_else(|| Some(state_of(counted?, protocol)))?,
             age_ns: end_ns.saturating_sub(seen_ns),
             age_is_exact: counted.is_some_and(|c| c.opened != 0),

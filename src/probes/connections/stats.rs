@@ -3,6 +3,7 @@
 //! Not here: whole processes' bytes (`probes/network`). Those include what a connection moved before it was looked at.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use kscope_layout::connections as layout;
 use serde::Serialize;
@@ -138,6 +139,8 @@ pub struct Connection {
     pub local: SocketAddr,
     /// The other end, if there is one.
     pub peer: Option<SocketAddr>,
+    /// The name of the other end's address, if names are wanted and it is known.
+    pub peer_name: Option<Arc<str>>,
     /// State at the end.
     pub state: State,
     /// So long it was there, at the end or when it was closed, ns.
@@ -186,6 +189,15 @@ impl Connection {
     /// Is more than half of the place taken in which connections wait to be accepted?
     pub fn is_crowded(&self) -> bool {
         self.backlog().is_some_and(|q| q.received > 0 && q.received > q.sent / 2)
+    }
+
+    /// The other end by its name, where that is known, else by its address; `*` if there is none.
+    pub fn peer_text(&self) -> String {
+        match (self.peer, &self.peer_name) {
+            (None, _) => "*".into(),
+            (Some(peer), Some(name)) => format!("{name}:{}", peer.port()),
+            (peer, None) => text(peer),
+        }
     }
 
     /// Bytes in both directions.
@@ -301,6 +313,7 @@ mod tests {
             protocol: Protocol::Tcp,
             local,
             peer: None,
+            peer_name: None,
             state,
             age_ns: 1,
             age_is_exact: true,

@@ -38,6 +38,13 @@ impl App {
         Effect::SetBudget(self.budget)
     }
 
+    /// Names of peers instead of addresses, or addresses again.
+    pub(super) fn next_names(&mut self) {
+        self.names = !self.names;
+        let text = if self.names { "names of peers are looked up" } else { "peers are shown by their addresses" };
+        self.say(text.into(), false);
+    }
+
     pub(super) fn next_theme(&mut self) {
         if self.no_color {
             return self.say("NO_COLOR is set: the theme stays monochrome".into(), false);
