@@ -83,7 +83,6 @@ fn trials() -> Vec<Trial> {
     all.extend(own);
     all.extend(screen);
     all
-    plain.chain(kernel).chain(colliding).chain(blame).chain(quota).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.
