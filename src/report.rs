@@ -46,8 +46,14 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(1);
     let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
-    let begin =
-        Start { only: only.to_vec(), first: length, interval: length, runs, budget, interests: interests(args) };
+    let begin = Start {
+        only: only.to_vec(),
+        first: length,
+        interval: length,
+        runs,
+        budget,
+        interests: interests(args, filter),
+    };
     sampler::start(begin, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
@@ -80,9 +86,17 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
 }
 
 /// What is measured beside that which always is. What calls in flight wait for is asked once for each, which costs little.
-fn interests(args: &ReportArgs) -> Interests {
+fn interests(args: &ReportArgs, filter: &Filter) -> Interests {
     let with = |what| args.with.contains(&what);
-    Interests { blame: with(With::Blame), connections: with(With::Connections), stuck: true, ..Interests::default() }
+    // One process is looked at more closely.
+    let page = if let [pid] = filter.pids[..] { Some(pid) } else { None };
+    Interests {
+        blame: with(With::Blame),
+        connections: with(With::Connections),
+        stuck: true,
+        page,
+        ..Interests::default()
+    }
 }
 
 /// Says on standard error what is to be said there.

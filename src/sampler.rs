@@ -76,12 +76,11 @@ fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>
     let kernel = loader::load_with(&Insight::ALL, &start.only)?;
     // The first sample asks for everybody's name, which may take longer than the first interval.
     let begin = Instant::now();
-    let mut intervals =
-        Intervals::start(kernel, start.runs, start.budget).context("the first sample cannot be read")?;
-    let refused = intervals.look(start.interests);
+    let mut intervals = Intervals::start(kernel, start.runs, start.budget, start.interests)
+        .context("the first sample cannot be read")?;
     let mut clock = Clock::new(start, begin, requests);
     let send = |message| messages.blocking_send(message).is_ok();
-    let mut listened = send(Message::Begun) && refused.is_none_or(|text| send(Message::Note(text)));
+    let mut listened = send(Message::Begun);
     while listened && !clock.over {
         let next = intervals.next(&mut clock);
         if clock.gone {

@@ -93,6 +93,57 @@ fn every_view_at_every_size() {
     }
 }
 
+/// The page of nginx.
+fn on_page() -> App {
+    let mut app = watching(View::Overview);
+    assert!(selected(&after(&mut app, "/ nginx Enter")).contains("nginx"));
+    press(&mut app, "Enter");
+    app
+}
+
+#[test]
+fn the_page_of_a_process_at_every_size() {
+    let mut app = on_page();
+    for size in SIZES {
+        insta::assert_snapshot!(format!("page-{}x{}", size.0, size.1), screen(&mut app, size));
+    }
+    let threads = after(&mut app, "Enter");
+    insta::assert_snapshot!("page-threads", threads);
+    assert!(after(&mut app, "/ pool-2 Enter").contains("rows “pool-2”"));
+    assert!(after(&mut app, "Esc Esc").contains("System calls"), "from the threads back to the calls");
+    assert!(after(&mut app, "Esc").contains("Who"), "and from there to where one came from");
+}
+
+#[test]
+fn a_page_holds_calls_against_what_they_were() {
+    let mut app = on_page();
+    assert!(screen(&mut app, (120, 36)).contains("··· before: "));
+    let pinned = after(&mut app, "B");
+    assert!(pinned.contains("are the baseline until B is pressed again"), "{pinned}");
+    (60..70).for_each(|tick| app.on_snapshot(Arc::new(common::snapshot(tick))));
+    let held = screen(&mut app, (120, 36));
+    assert!(held.contains("··· pinned: ") && held.contains("in 40 s"), "{held}");
+    assert!(after(&mut app, "B Down").contains("··· before: "));
+}
+
+#[test]
+fn a_page_says_what_is_not_known_and_when_the_process_has_gone() {
+    let mut app = on_page();
+    press(&mut app, "Enter");
+    let mut snapshot = common::snapshot(60);
+    snapshot.page.as_mut().unwrap().threads = None;
+    app.on_snapshot(Arc::new(snapshot));
+    assert!(screen(&mut app, (120, 36)).contains("only while everything is counted"));
+    app.on_snapshot(Arc::new(Snapshot { page: None, ..common::snapshot(61) }));
+    assert!(screen(&mut app, (120, 36)).contains("told apart from the next interval on"));
+    press(&mut app, "Enter");
+    let mut gone = Snapshot { page: None, ..common::snapshot(62) };
+    gone.processes.retain(|p| p.id.pid != 8812);
+    app.on_snapshot(Arc::new(gone));
+    let shown = screen(&mut app, (120, 36));
+    assert!(shown.contains("It is not there any more.") && shown.contains("8812 (nginx) exited"), "{shown}");
+}
+
 #[test]
 fn callers_of_a_call_and_help_and_prompts() {
     let mut app = watching(View::Overview);

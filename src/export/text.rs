@@ -208,7 +208,7 @@ fn processes(out: &mut String, report: &Report) {
     }
     let _ = writeln!(
         out,
-        "  {:>7} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9}  thread time: user, kernel, waiting for CPU, blocked",
+        "  {:>7} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9}  thread time: user, kernel, waiting for CPU, blocked (mostly by)",
         "PID", "COMMAND", "calls", "queue p99", "user", "kernel", "tx", "rx"
     );
     for p in rows.iter().take(ROWS) {
@@ -220,6 +220,8 @@ fn processes(out: &mut String, report: &Report) {
         let split = p
             .time
             .map_or_else(dash, |t| [t.user_ns, t.kernel_ns, t.runnable_ns, t.blocked_ns].map(duration).join(", "));
+        let most = p.time.and_then(|t| t.blocked_by.top()).map(|(cause, _)| format!(" ({})", cause.label()));
+        let split = split + &most.unwrap_or_default();
         let _ = writeln!(
             out,
             "  {:>7} {:<16} {:>8} {:>9} {:>8} {:>8} {:>9} {:>9}  {split}",

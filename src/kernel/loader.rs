@@ -285,6 +285,7 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     loader.override_global("TEXTS", &texts[..], true);
     let entries = [
         ("THREADS", sizes.thread_slots),
+        ("CAUSES", sizes.thread_slots),
         ("THREADS_MORE", sizes.threads_more),
         ("INDEX", sizes.records),
         ("HEADS", sizes.records),
@@ -304,16 +305,6 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     for (name, entries) in entries {
         loader.map_max_entries(name, entries);
     }
-    loader
-        .map_max_entries("THREADS", sizes.thread_slots)
-        .map_max_entries("CAUSES", sizes.thread_slots)
-        .map_max_entries("THREADS_MORE", sizes.threads_more)
-        .map_max_entries("INDEX", sizes.records)
-        .map_max_entries("HEADS", sizes.records)
-        .map_max_entries("BUCKETS", sizes.records)
-        .map_max_entries("FREE", sizes.records)
-        .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
-        .map_max_entries("CPUS", sizes.cpus);
     loader.load(OBJECT)
 }
 

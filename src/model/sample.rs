@@ -15,6 +15,7 @@ use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
 use crate::probes::network::stats::{Interface, Traffic};
 use crate::probes::own::stats::{MapUse, RunStats};
+use crate::probes::page::stats::PageSample;
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::time::stats::{Doing, TimeSplit};
 
@@ -43,6 +44,8 @@ pub struct Sample {
     pub turnover: Turnover,
     /// Calls in flight, oldest first.
     pub inflight: Vec<InFlight>,
+    /// The process that somebody looks at.
+    pub page: Option<PageSample>,
     /// Network interfaces, by name.
     pub interfaces: Vec<Interface>,
     /// Connections and listening sockets, by cookie; none while nobody looks.

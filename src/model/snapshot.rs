@@ -20,6 +20,7 @@ use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
 use crate::probes::network::stats::{Conservation, Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
+use crate::probes::page::stats::PageStats;
 use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::stats::{CallStats, merge_calls};
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub turnover: Turnover,
     /// Calls in flight at the end, oldest first.
     pub inflight: Vec<InFlight>,
+    /// The process that somebody looks at, once it has been looked at for the whole interval.
+    pub page: Option<PageStats>,
     /// Wire bytes of each interface.
     pub interfaces: Vec<Interface>,
     /// Connections and listening sockets, by cookie, with what they moved in the interval; none while nobody looks. One that
@@ -149,6 +152,7 @@ impl Snapshot {
             dead: next.dead.iter().map(|dead| next.sampling.known_of(dead)).collect(),
             turnover: next.turnover.since(prev.turnover),
             inflight: next.inflight.clone(),
+            page: PageStats::between(prev.page.as_ref(), next.page.as_ref()),
             interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
             connections: connections::between(&prev.connections, &next.connections),
             unlisted: Unlisted { trouble: next.connections_trouble.clone(), ..Unlisted::default() },
@@ -165,6 +169,9 @@ impl Snapshot {
             only: Arc::clone(&next.only),
             probes: Arc::clone(&next.probes),
         };
+        if !between.sampling.is_all() {
+            between.page.iter_mut().for_each(|page| page.threads = None);
+        }
         split_by_calls(&mut between);
         between
     }
@@ -185,6 +192,10 @@ impl Snapshot {
         self.dead.extend_from_slice(&later.dead);
         self.turnover = self.turnover.plus(later.turnover);
         self.inflight.clone_from(&later.inflight);
+        match (&mut self.page, &later.page) {
+            (Some(mine), Some(theirs)) => mine.append(theirs),
+            (mine, theirs) => *mine = theirs.clone().or_else(|| mine.take()),
+        }
         for interface in &later.interfaces {
             match self.interfaces.iter_mut().find(|i| i.name == interface.name) {
                 Some(mine) => {

@@ -10,6 +10,7 @@ pub mod exemplars;
 pub mod lives;
 pub mod network;
 pub mod own;
+pub mod page;
 pub mod runqueue;
 pub mod stuck;
 pub mod syscalls;

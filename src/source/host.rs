@@ -15,6 +15,11 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
+/// Nanoseconds of `CLOCK_BOOTTIME`: the clock of starts.
+pub fn boottime_ns() -> u64 {
+    nanoseconds(ClockId::Boottime)
+}
+
 /// Seconds since 1970, UTC.
 pub fn unix_s() -> f64 {
     nanoseconds(ClockId::Realtime) as f64 / 1e9

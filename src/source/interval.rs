@@ -57,12 +57,14 @@ pub struct Intervals {
 }
 
 impl Intervals {
-    /// Begins to measure. `runs` is when the programs' runs are counted as long as there is no budget.
-    pub fn start(kernel: Loaded, runs: When, budget: Option<f64>) -> io::Result<Self> {
+    /// Begins to measure. `runs` is when the programs' runs are counted as long as there is no budget. What is looked at from
+    /// the beginning is in the first sample, so that nothing of it is missing in the first interval.
+    pub fn start(kernel: Loaded, runs: When, budget: Option<f64>, interests: Interests) -> io::Result<Self> {
         let mut live = Live::new(kernel, if budget.is_some() { When::OnDemand } else { runs });
+        let said = live.look(interests).err().map(refusal);
         let prev = live.sample()?;
         let governor = budget.map(Governor::new);
-        Ok(Self { live, runs, governor, prev, calls: VecDeque::new(), number: 0, said: None })
+        Ok(Self { live, runs, governor, prev, calls: VecDeque::new(), number: 0, said })
     }
 
     /// The first sample.
@@ -78,8 +80,7 @@ impl Intervals {
 
     /// Measures what is looked at from now on, and nothing dear besides. A sentence, if that cannot be.
     pub fn look(&mut self, interests: Interests) -> Option<String> {
-        let refused = self.live.look(interests).err();
-        refused.map(|error| format!("What you look at cannot be measured: {error}."))
+        self.live.look(interests).err().map(refusal)
     }
 
     /// What happens from the end of the last interval to that of the next, and a sentence when more or less is counted from
@@ -208,6 +209,11 @@ impl Intervals {
         let step = governor.step(prices, rest, cpus, last.seconds())?;
         Some(sentence(step, governor))
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped by")]
+fn refusal(error: io::Error) -> String {
+    format!("What you look at cannot be measured: {error}.")
 }
 
 fn until_end(pace: &dyn Pace) -> Duration {

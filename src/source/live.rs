@@ -14,7 +14,7 @@ use kscope_layout::{Control, NO_CALL, lost};
 use syscalls::Sysno;
 
 use super::Source;
-use super::host::{monotonic_ns, read_host, read_own, unix_s};
+use super::host::{boottime_ns, monotonic_ns, read_host, read_own, unix_s};
 use super::leaving::Leaving;
 use super::procs::Processes;
 use super::watch::Watch;
@@ -34,6 +34,7 @@ use crate::probes::lives::probe::{Known, Ledger, read_turnover};
 use crate::probes::lives::stats::Dead;
 use crate::probes::network::probe::read_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
+use crate::probes::page::probe::PageReader;
 use crate::probes::runqueue::probe::read_cpus;
 use crate::probes::stuck::probe::StuckReader;
 use crate::probes::stuck::stats::InFlight;
@@ -67,6 +68,7 @@ pub struct Live {
     began_ns: u64,
     connections: ConnectionReader,
     blame: BlameReader,
+    page: PageReader,
 }
 
 impl Live {
@@ -91,6 +93,7 @@ impl Live {
             began_ns: monotonic_ns(),
             connections: ConnectionReader::default(),
             blame: BlameReader::default(),
+            page: PageReader::default(),
         }
     }
 
@@ -123,6 +126,7 @@ impl Live {
     /// Measures from now on what is looked at, and nothing dear besides.
     pub fn look(&mut self, interests: Interests) -> io::Result<()> {
         let before = std::mem::replace(&mut self.interests, interests);
+        self.threads.watch(interests.page);
         for insight in Insight::ON_DEMAND {
             match (before.wants(insight), interests.wants(insight)) {
                 (false, true) => {
@@ -305,7 +309,7 @@ impl Source for Live {
         let begin = Instant::now();
         self.processes.next_round();
         let epoch = self.close_epoch();
-        let (at_ns, unix_s) = (monotonic_ns(), unix_s());
+        let (at_ns, since_boot_ns, unix_s) = (monotonic_ns(), boottime_ns(), unix_s());
         if self.watch.freeze(at_ns) {
             self.tell();
         }
@@ -313,6 +317,7 @@ impl Source for Live {
         let horizon = self.watch.horizon(at_ns);
         let table = Table { slots: &maps.threads, causes: &maps.causes, more: &mut maps.threads_more };
         let threads = self.threads.read(table, horizon)?;
+        let page = threads.watched.map(|watched| self.page.complete(watched, since_boot_ns));
         let inflight = self.in_flight(threads.inflight, at_ns);
         let maps = &mut self.kernel.maps;
         // Before the records: a process that fails has one, so whose errors are read is in the sample.
@@ -354,6 +359,7 @@ impl Source for Live {
             inflight,
             dead,
             turnover: read_turnover(&self.kernel.maps.lives),
+            page,
             interfaces: read_interfaces(),
             connections: connections.list,
             connections_trouble: connections.trouble,

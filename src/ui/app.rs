@@ -162,7 +162,7 @@ impl App {
 
     /// Where one is in the present view.
     pub(super) fn place(&self) -> Place {
-        if self.page.is_some() { Place::First } else { self.places[self.view.index()] }
+        self.page.as_ref().map_or(self.places[self.view.index()], |page| page.place)
     }
 
     /// The table that has the keys.
@@ -275,6 +275,7 @@ impl App {
             Action::Enter => self.enter(),
             Action::Exemplars => self.show_exemplars(),
             Action::Octave(up) => self.step_octave(up),
+            Action::Pin => self.pin(),
             Action::Back => self.back(),
             Action::FilterPids => self.ask(Question::Pids, &self.look.filter.pids_text()),
             Action::FilterRows => {

@@ -11,6 +11,7 @@ mod everything;
 mod exemplars;
 mod programs;
 mod stuck;
+mod threads;
 
 use std::cmp::Ordering;
 
@@ -24,6 +25,7 @@ pub use self::everything::{EVERYTHING, SHOWN_AT_FIRST, chosen};
 pub use self::exemplars::EXEMPLARS;
 pub use self::programs::PROGRAMS;
 pub use self::stuck::{AGE_BAD_NS, AGE_WARN_NS, STUCK};
+pub use self::threads::THREADS;
 use super::charts::bar;
 use super::ctx::Ctx;
 use super::history::Tick;
@@ -306,6 +308,7 @@ pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
         TableId::Stuck => (&STUCK, "age"),
         TableId::Errors => (&ERRORS, "err/s"),
         TableId::Exemplars => (&EXEMPLARS, "took"),
+        TableId::Threads => (&THREADS, ON_CPU.title),
         TableId::Programs => (&PROGRAMS, "of a CPU"),
     }
 }

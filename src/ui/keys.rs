@@ -30,6 +30,8 @@ pub enum Action {
     Exemplars,
     /// List those of the next octave of latencies; up: of slower ones.
     Octave(bool),
+    /// Keep what calls were, to hold what comes against it.
+    Pin,
     /// Undo the last narrowing: overlay, drill-down, row text, filter.
     Back,
     /// Ask for pids to filter by.
@@ -168,6 +170,22 @@ pub const KEYS: &[Key] = &[
         action: Action::Names,
         help: "peers of connections by name, or by address again; no name is ever looked up unasked",
         footer: None,
+    },
+    Key {
+        chords: &[key(KeyCode::Enter)],
+        label: "Enter",
+        views: &[View::Page],
+        action: Action::Go(Place::Threads),
+        help: "its threads one by one; again: its calls",
+        footer: Some("threads"),
+    },
+    Key {
+        chords: &[char('B')],
+        label: "B",
+        views: &[View::Page],
+        action: Action::Pin,
+        help: "keep the last minute of its calls as the baseline (dots); again: the earlier part of what is kept",
+        footer: Some("baseline"),
     },
     Key {
         chords: &[key(KeyCode::Esc)],

@@ -9,6 +9,7 @@ use super::connections::{self, ConnectionRow};
 use super::dead::{self, EndRow, GroupRow};
 use super::everything::EveryList;
 use super::history::{History, Look};
+use super::page::{self, threads::ThreadRow};
 use super::place::Place;
 use super::processes::{ProcessList, Who};
 use super::rows::errors::ErrorRow;
@@ -39,6 +40,8 @@ pub struct Lists {
     pub dead: Vec<GroupRow>,
     /// The latest dead of a group.
     pub ends: Vec<EndRow>,
+    /// Threads of the process whose page is open.
+    pub threads: Vec<ThreadRow>,
     /// kscope's programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -55,6 +58,7 @@ impl Lists {
         self.everything.clear();
         self.dead.clear();
         self.ends.clear();
+        self.threads.clear();
         self.programs.clear();
         let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
         let who = match id {
@@ -78,6 +82,10 @@ impl Lists {
                 let of = |listed| rows::exemplars::exemplars(history, look, listed, text);
                 self.exemplars = place.singles().map(of).unwrap_or_default();
                 return columns::sort(&mut self.exemplars, columns::EXEMPLARS, sort, falling);
+            }
+            TableId::Threads => {
+                self.threads = page::threads::rows(history, look, text);
+                return columns::sort(&mut self.threads, columns::THREADS, sort, falling);
             }
             TableId::Programs => {
                 self.programs = rows::programs(history, text);
@@ -110,6 +118,7 @@ impl Lists {
             TableId::Connections => &self.connections,
             TableId::Errors => &self.errors,
             TableId::Exemplars => &self.exemplars,
+            TableId::Threads => &self.threads,
             TableId::Programs => &self.programs,
             TableId::Everything => &self.everything,
             TableId::Dead => &self.dead,

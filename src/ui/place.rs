@@ -24,6 +24,8 @@ pub enum Place {
     Dead,
     /// Processes: the latest of a group of the dead.
     Ends(u64),
+    /// A page: the threads of its process.
+    Threads,
 }
 
 /// Which single calls are listed.
@@ -43,6 +45,7 @@ impl Place {
             (View::Syscalls, Self::Callers(_)) => TableId::Callers,
             (View::Syscalls, Self::Errors) => TableId::Errors,
             (View::Syscalls, Self::Exemplars(_)) => TableId::Exemplars,
+            (View::Page, Self::Threads) => TableId::Threads,
             (View::Syscalls | View::Page, _) => TableId::Calls,
             (View::Scheduler, _) => TableId::Delayed,
             (View::Network, Self::Connections) => TableId::Connections,

@@ -32,6 +32,8 @@ pub enum TableId {
     Dead,
     /// Processes: the latest dead of a group.
     Ends,
+    /// A page: threads of its process.
+    Threads,
     /// Self: kscope's programs.
     Programs,
 }
@@ -51,6 +53,7 @@ impl TableId {
         Self::Everything,
         Self::Dead,
         Self::Ends,
+        Self::Threads,
         Self::Programs,
     ];
 }

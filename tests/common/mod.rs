@@ -19,8 +19,10 @@ use kscope::probes::connections::stats::{Connection, Path, Protocol, Queues, Sta
 use kscope::probes::lives::stats::{Dead, End, Status, Turnover};
 use kscope::probes::network::stats::{Carrier, Interface, Traffic};
 use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
+use kscope::probes::page::stats::{PageStats, Quota, ThreadStats};
 use kscope::probes::runqueue::stats::CpuStats;
 use kscope::probes::stuck::stats::{self as stuck, Detail, InFlight};
+use kscope::probes::syscalls::names::waits;
 use kscope::probes::syscalls::stats::{CallStats, merge_calls};
 use kscope::probes::time::causes::BlockedBy;
 use kscope::probes::time::stats::{Doing, TimeSplit};
@@ -253,6 +255,9 @@ pub fn snapshot(tick: u32) -> Snapshot {
                 let of = || {
                     let mut latency = bell(count, median, m.3);
                     latency.errors = (count * m.4) as u64;
+                    if waits(nr) {
+                        latency.blocked_ns = latency.total_ns.saturating_sub(latency.count() * 2_000);
+                    }
                     CallStats { nr, latency }
                 };
                 merge_calls(&mut own, &[of()]);
@@ -290,6 +295,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
             }
         })
         .collect();
+    let page = processes.iter().find(|p| p.id.pid == 8812).map(page_of);
     let sum = processes.iter().fold(Traffic::default(), |s, p| s.plus(p.traffic));
     Snapshot {
         unix_s: START_S + f64::from(tick),
@@ -310,6 +316,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
         dead: dead(tick),
         turnover: Turnover { forks: 31, execs: 30, ends: 31 },
         inflight: inflight(busy),
+        page,
         interfaces: vec![
             Interface {
                 name: "eth0".into(),
@@ -454,4 +461,26 @@ fn split(user_ns: u64, kernel_ns: u64, runnable_ns: u64, wall: u64) -> TimeSplit
     let poll = blocked_ns - disk - socket - futex;
     let blocked_by = BlockedBy::new([0, disk, socket, 0, futex, 0, poll, 0]);
     TimeSplit { user_ns, kernel_ns, runnable_ns, blocked_ns, stolen_ns: 0, blocked_by }
+}
+
+/// The page of a process whose first thread does most of its work.
+fn page_of(process: &ProcessStats) -> PageStats {
+    let (threads, time) = (process.threads.max(1), process.time);
+    let thread = |at: u32| {
+        let share = if at == 0 { 0.2 } else { 0.8 / f64::from(threads.max(2) - 1) };
+        let of = |ns: u64| (ns as f64 * share) as u64;
+        let time = split(of(time.user_ns), of(time.kernel_ns), of(time.runnable_ns), 1_000_000_000);
+        let (tid, comm) = (process.id.pid + at, if at == 0 { "nginx".into() } else { format!("pool-{at}") });
+        ThreadStats { tid, start_ns: 1, comm, exited: false, time, call: Some(Sysno::epoll_wait.id() as u32) }
+    };
+    let quota = Quota {
+        cgroup: "/system.slice/nginx.service".into(),
+        quota_ns: 250_000_000,
+        period_ns: 100_000_000,
+        periods: 10,
+        throttled: 3,
+        throttled_ns: 41_000_000,
+    };
+    let threads = Some((0..threads).map(thread).collect());
+    PageStats { id: process.id, age_ns: 3 * 86_400_000_000_000, threads, quota: Some(quota) }
 }

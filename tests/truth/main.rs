@@ -20,6 +20,7 @@ mod lifecycle;
 mod lives;
 mod network;
 mod own;
+mod page;
 mod process;
 mod runqueue;
 mod stuck;
@@ -54,6 +55,7 @@ fn trials() -> Vec<Trial> {
         network::CASES,
         time::CASES,
         causes::CASES,
+        page::CASES,
         process::CASES,
         errors::CASES,
         exemplars::CASES,
@@ -65,7 +67,6 @@ fn trials() -> Vec<Trial> {
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
-    let kernel = kernel.chain(sockets);
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
     let blame = blame::CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported]));
@@ -74,9 +75,11 @@ fn trials() -> Vec<Trial> {
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
+    let limited = page::LIMITED.iter().map(|case| trial(*case, &[privileges, btf, page::no_limits]));
     let plain = filters::PLAIN_CASES.iter().map(|case| trial(*case, &[]));
     let mut all: Vec<Trial> = plain.chain(kernel).collect();
     all.extend(colliding);
+    all.extend(limited);
     all.extend(sockets);
     all.extend(blame);
     all.extend(quota);

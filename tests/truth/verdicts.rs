@@ -144,7 +144,10 @@ struct Watch {
 
 impl Watch {
     fn start() -> Self {
-        Self { intervals: Intervals::start(loader::load().unwrap(), When::Never, None).unwrap(), facts: Vec::new() }
+        Self {
+            intervals: Intervals::start(loader::load().unwrap(), When::Never, None, Interests::default()).unwrap(),
+            facts: Vec::new(),
+        }
     }
 
     fn go_on(&mut self, intervals: usize, length: Duration) {

@@ -19,6 +19,7 @@ use crate::exemplars;
 use crate::filters;
 use crate::lives;
 use crate::network;
+use crate::page;
 use crate::process;
 use crate::runqueue;
 use crate::stuck;
@@ -36,6 +37,7 @@ pub fn main(args: &[String]) -> ExitCode {
         connections::workload,
         time::workload,
         causes::workload,
+        page::workload,
         process::workload,
         errors::workload,
         exemplars::workload,
@@ -114,7 +116,11 @@ pub struct Schedstat {
 impl Schedstat {
     /// Of the calling thread.
     pub fn of_this_thread() -> Self {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Self::parse(&std::fs::read_to_string("/proc/thread-self/schedstat").unwrap())
+    }
+
+    /// Of the text of a `schedstat`.
+    pub fn parse(text: &str) -> Self {
         let fields: Vec<u64> = text.split_whitespace().map(|f| f.parse().unwrap()).collect();
         Self { on_cpu_ns: fields[0], run_delay_ns: fields[1], timeslices: fields[2] }
     }

@@ -7,6 +7,7 @@ mod connections;
 mod dead;
 mod errors;
 mod exemplars;
+mod page;
 mod stuck;
 mod verdicts;
 
@@ -22,6 +23,9 @@ use crate::verdicts::Verdict;
 pub struct Sections {
     /// What stood out.
     pub verdicts: Vec<verdicts::Row>,
+    /// The process, where the report is about one (`--pid`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<page::Row>,
     /// Calls that were entered and have not returned at the end, oldest first.
     pub stuck: Vec<stuck::Row>,
     /// Errors by process, call and number, the most often first.
@@ -49,6 +53,7 @@ impl Sections {
         let in_scope = |v: &Verdict| v.pid.and_then(|pid| snapshot.process(pid)).is_none_or(|p| scope.holds(p.id));
         Self {
             verdicts: verdicts::rows(verdicts.into_iter().filter(in_scope).collect()),
+            page: page::row(snapshot, scope),
             stuck: stuck::rows(snapshot, scope),
             dead: dead::section(snapshot, scope),
             errors: errors::rows(snapshot, scope),
@@ -63,6 +68,9 @@ impl Sections {
     /// Appends them for people.
     pub fn write(&self, out: &mut String) {
         verdicts::write(&self.verdicts, out);
+        if let Some(page) = &self.page {
+            page::write(page, out);
+        }
         stuck::write(&self.stuck, out);
         errors::write(self.errors.as_deref(), self.spins.as_deref(), self.errors_quality.mark(), out);
         exemplars::write(self.exemplars.as_deref(), out);

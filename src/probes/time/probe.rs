@@ -18,6 +18,8 @@ use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::kernel::maps::{Hash, SharedArray};
 use crate::probes::network::stats::Traffic;
+use crate::probes::page::probe::Watched;
+use crate::probes::page::stats::ThreadSample;
 use crate::probes::stuck::stats::{InFlight, State};
 
 /// What the threads of a process did, cumulative.
@@ -77,6 +79,8 @@ pub struct Threads {
     pub slots: usize,
     /// Living threads that found their slot taken.
     pub more: usize,
+    /// The process that is looked at, if it has or had threads.
+    pub watched: Option<Watched>,
 }
 
 /// How far what the entries say can be trusted, when programs are not attached all the time. Times of `CLOCK_MONOTONIC`; by
@@ -137,9 +141,16 @@ pub struct ThreadReader {
     /// Memory that is used again at the next pass.
     spare: HashMap<ProcessId, ProcessReading>,
     running: Vec<Beside>,
+    /// The process whose threads are told apart, by pid.
+    watched: Option<u32>,
 }
 
 impl ThreadReader {
+    /// Tells the threads of this process apart from now on.
+    pub const fn watch(&mut self, pid: Option<u32>) {
+        self.watched = pid;
+    }
+
     /// Reads all threads and collects the dead.
     pub fn read(&mut self, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
         let Table { slots, causes, more } = table;
@@ -181,6 +192,9 @@ impl ThreadReader {
         }
         self.take_running(&mut out, horizon);
         out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
+        if let Some(watched) = &mut out.watched {
+            watched.threads.sort_by_key(|thread| (thread.tid, thread.start_ns));
+        }
         Ok(out)
     }
 
@@ -200,6 +214,26 @@ impl ThreadReader {
             process.account.add(&account_of(entry));
             describe(process, &entry.thread);
         }
+        self.note(entry, account_of(entry).time, true, out);
+    }
+
+    /// Keeps what one thread did apart, if its process is looked at.
+    fn note(&self, entry: &Beside, time: TimeSplit, exited: bool, out: &mut Threads) {
+        let thread = &entry.thread;
+        if self.watched != Some(thread.tgid) {
+            return;
+        }
+        let watched = out.watched.get_or_insert_default();
+        // The pid may have been somebody else's in this very interval: the later one is looked at.
+        if watched.start_ns > thread.process_start_ns {
+            return;
+        }
+        if watched.start_ns < thread.process_start_ns {
+            *watched = Watched { id: id_of(thread), start_ns: thread.process_start_ns, threads: Vec::new() };
+        }
+        let call = (thread.call != NO_CALL && !exited).then_some(thread.call);
+        let (tid, start_ns) = (thread.tid & !DEAD, thread.start_ns);
+        watched.threads.push(ThreadSample { tid, start_ns, exited, time, call, ..ThreadSample::default() });
     }
 
     /// Adds a living thread to its process; one that runs has to wait until it is known who else does.
@@ -207,34 +241,36 @@ impl ThreadReader {
         if entry.thread.state == state::RUNNING {
             self.running.push(*entry);
         } else {
-            out.add(entry, horizon);
+            self.add(entry, out, horizon);
         }
     }
 
     fn take_running(&mut self, out: &mut Threads, horizon: Horizon) {
-        let on_cpu = last_on_cpus(&self.running);
-        for entry in &mut self.running {
+        let running = std::mem::take(&mut self.running);
+        let on_cpu = last_on_cpus(&running);
+        for mut entry in running.iter().copied() {
             let thread = &mut entry.thread;
             // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
             // not seen (some sandboxes keep programs from running in the context of their own processes).
             if on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
                 thread.state = state::UNKNOWN;
             }
-            out.add(entry, horizon);
+            self.add(&entry, out, horizon);
         }
+        self.running = running;
     }
-}
 
-impl Threads {
-    fn add(&mut self, entry: &Beside, horizon: Horizon) {
+    fn add(&self, entry: &Beside, out: &mut Threads, horizon: Horizon) {
         let thread = &entry.thread;
-        let process = self.processes.entry(id_of(thread)).or_default();
-        process.account.add(&account_at(entry, horizon.known_until(thread)));
+        let account = account_at(entry, horizon.known_until(thread));
+        let process = out.processes.entry(id_of(thread)).or_default();
+        process.account.add(&account);
         process.threads += 1;
         process.ran_on |= 1 << (thread.cpu % u128::BITS);
         process.state = process.state.max(doing(thread));
         describe(process, thread);
-        self.inflight.extend(in_flight(thread, horizon));
+        out.inflight.extend(in_flight(thread, horizon));
+        self.note(entry, account.time, false, out);
     }
 }
 

@@ -7,6 +7,7 @@ use crate::core::filter::Filter;
 use crate::core::ident::ProcessId;
 use crate::ui::history::Look;
 use crate::ui::page::Page;
+use crate::ui::page::baseline::Baseline;
 use crate::ui::place::{Listed, Place};
 use crate::ui::rows::exemplars::{next_octave, octaves};
 use crate::ui::selection::RowId;
@@ -25,7 +26,10 @@ impl App {
 
     /// Goes to a place of the present view.
     pub(super) fn go(&mut self, place: Place) {
-        self.places[self.view.index()] = place;
+        match &mut self.page {
+            Some(page) => page.place = place,
+            None => self.places[self.view.index()] = place,
+        }
         let table = self.table();
         self.tables.of_mut(table).restart();
         self.refresh();
@@ -119,9 +123,21 @@ impl App {
         if self.page.as_ref().is_some_and(|page| page.id == id) {
             return;
         }
-        self.page = Some(Page { id, filter: self.look.filter.clone() });
+        self.page = Some(Page::new(id, self.look.filter.clone()));
         let filter = Filter::default().with_pids(vec![id.pid]);
         self.look_at(Look { filter, ..self.look.clone() });
+    }
+
+    /// Keeps what the calls of the process were in the last minute, to hold what comes against it; or lets go of it.
+    pub(super) fn pin(&mut self) {
+        let history = self.frozen.as_ref().unwrap_or(&self.live);
+        let Some(page) = &mut self.page else { return };
+        page.baseline = if page.baseline.is_some() { None } else { Some(Baseline::pin(history)) };
+        let text = match &page.baseline {
+            Some(pinned) => format!("the last {:.0} s are the baseline until B is pressed again", pinned.seconds),
+            None => "the baseline is the earlier part of what is kept".into(),
+        };
+        self.say(text, false);
     }
 
     /// Closes the page, if one is open: the filter is again what it was before.
@@ -139,8 +155,10 @@ impl App {
         }
         if !self.tables.of(table).text.is_empty() {
             self.tables.of_mut(table).text.clear();
-        } else if self.page.is_some() {
+        } else if self.page.is_some() && self.place() == Place::First {
             self.close_page();
+        } else if let Some(page) = &mut self.page {
+            page.place = Place::First;
         } else if self.place() != Place::First {
             self.places[self.view.index()] = self.place().outer();
         } else if !self.look.filter.is_empty() {

@@ -1,5 +1,6 @@
 //! One line that is divided: a stacked bar whose parts fill it exactly, and a meter for a single share.
 
+use super::text::{put, width};
 use crate::ui::theme::Theme;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -24,7 +25,7 @@ pub struct StackedBar<'a> {
 impl StackedBar<'_> {
     /// The bar as text of exactly `width` columns, for a cell of a table.
     pub fn spans(&self, width: u16) -> Vec<Span<'static>> {
-        let cells = divide(self.parts.iter().map(|&(share, ..)| share), width);
+        let cells = self.cells(width);
         if cells.iter().all(|&n| n == 0) {
             return vec![Span::styled("─".repeat(usize::from(width)), self.theme.border)];
         }
@@ -35,6 +36,24 @@ impl StackedBar<'_> {
                 Span::styled(block.to_string().repeat(usize::from(n)), style)
             })
             .collect()
+    }
+}
+
+impl StackedBar<'_> {
+    /// Writes the name of each part below it, where it has room for the whole of it.
+    pub fn names(&self, names: &[(&str, Style)], area: Rect, buf: &mut Buffer) {
+        let mut x = area.x;
+        for (cells, &(name, style)) in self.cells(area.width).into_iter().zip(names) {
+            // A column between two names.
+            if width(name) < cells {
+                put(buf, x, area.y, name, cells, style);
+            }
+            x += cells;
+        }
+    }
+
+    fn cells(&self, width: u16) -> Vec<u16> {
+        divide(self.parts.iter().map(|&(share, ..)| share), width)
     }
 }
 
@@ -89,7 +108,7 @@ pub fn meter(share: f64, width: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::widgets::testing::{any_area, any_theme, draws_inside, screen};
+    use crate::ui::widgets::testing::{any_area, any_theme, draws_inside, screen, text_of};
     use proptest::prelude::*;
 
     #[test]
@@ -100,6 +119,16 @@ mod tests {
         assert_eq!(screen(10, 1, StackedBar { parts: &parts, theme: &theme }), "████▓▓▓▒▒▒");
         assert_eq!(screen(4, 1, StackedBar { parts: &[(0.0, style, '█')], theme: &theme }), "────");
         assert_eq!(screen(4, 1, StackedBar { parts: &parts, theme: &Theme::default() }), "▇▇▇▇");
+    }
+
+    #[test]
+    fn names_stand_below_their_parts_where_they_fit() {
+        let (theme, style) = (Theme::monochrome(), Style::new());
+        let bar = StackedBar { parts: &[(2.0, style, '█'), (1.0, style, '▒'), (3.0, style, '░')], theme: &theme };
+        let area = Rect::new(0, 0, 12, 1);
+        let mut buf = Buffer::empty(area);
+        bar.names(&[("abc", style), ("de", style), ("fghij", style)], area, &mut buf);
+        assert_eq!(text_of(&buf), "abc   fghij");
     }
 
     #[test]
@@ -117,6 +146,7 @@ mod tests {
         #[test]
         fn any_size_and_share(area in any_area(), shares in proptest::collection::vec(any::<f64>(), 0..6), theme in any_theme()) {
             let parts: Vec<_> = shares.iter().map(|&s| (s, theme.user, '█')).collect();
+            draws_inside(area.clone(), |area, buf| StackedBar { parts: &parts, theme: &theme }.names(&[("a", theme.user), ("bc", theme.user)], area, buf));
             draws_inside(area, |area, buf| StackedBar { parts: &parts, theme: &theme }.render(area, buf));
             for &share in &shares {
                 prop_assert!(meter(share, 9).chars().count() <= 9);
