@@ -135,6 +135,30 @@ globals! {
     SWITCH_ARGS = 3;
     /// Arguments of `btf_trace_sched_process_exit`: whether the thread is the last one is the second, where there is a second.
     EXIT_ARGS = 1;
+    /// `request.__data_len`
+    REQUEST_LEN = ABSENT;
+    /// `request.cmd_flags`
+    REQUEST_OP = ABSENT;
+    /// `request.end_io`
+    REQUEST_END_IO = ABSENT;
+    /// `request.start_time_ns`
+    REQUEST_START = ABSENT;
+    /// `request.q`
+    REQUEST_QUEUE = ABSENT;
+    /// `request.rq_disk`, until 5.17
+    REQUEST_DISK = ABSENT;
+    /// `request_queue.disk`, since 5.14
+    QUEUE_DISK = ABSENT;
+    /// `gendisk.major`
+    DISK_MAJOR = ABSENT;
+    /// `gendisk.first_minor`
+    DISK_MINOR = ABSENT;
+    /// Arguments of `btf_trace_block_rq_issue`: until 5.11 the queue came before the request.
+    ISSUE_ARGS = 1;
+    /// Arguments of `btf_trace_block_io_start`, where the kernel has it.
+    IO_START_ARGS = ABSENT;
+    /// Arguments of `btf_trace_block_rq_merge`, where the kernel has it.
+    MERGE_ARGS = ABSENT;
     /// Slots of the thread array minus one; a power of two minus one.
     SLOT_MASK = 0;
     /// Shards of the system-call table minus one; a power of two minus one.

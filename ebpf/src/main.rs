@@ -15,6 +15,7 @@
 mod blame;
 mod cause;
 mod connections;
+mod disk;
 mod errors;
 mod exemplars;
 mod found;

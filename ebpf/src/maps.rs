@@ -7,6 +7,7 @@ use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, Stack};
 use kscope_layout::cause::Beside;
+use kscope_layout::disk::{Asked, DeviceRow, Started};
 use kscope_layout::lives::events;
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, RecordKey, Row, Thread, ThreadKey, lost};
 
@@ -43,6 +44,26 @@ pub static CALLS: Array<Row> = Array::with_max_entries(CALL_ROWS, BPF_F_MMAPABLE
 /// Run-queue delays by CPU.
 #[map]
 pub static CPUS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Requests of block devices in flight, by their address.
+#[map]
+pub static REQUESTS: HashMap<u64, Started> = HashMap::with_max_entries(1, 0);
+
+/// Slots of the disks, by device number.
+#[map]
+pub static DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
+
+/// What disks did, by slot and direction.
+#[map]
+pub static DISKS: Array<DeviceRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Slots that no disk has. User space fills it.
+#[map]
+pub static DISKS_FREE: Stack<u32> = Stack::with_max_entries(1, 0);
+
+/// What processes had disks do.
+#[map]
+pub static DISK_PROCESSES: HashMap<RecordKey, Asked> = HashMap::with_max_entries(1, 0);
 
 /// What user space says while the programs run.
 #[map]

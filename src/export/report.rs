@@ -16,6 +16,7 @@ use crate::core::insight::Insight;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProcessStats, Qualities, Snapshot};
+use crate::probes::disk::stats::DiskTraffic;
 use crate::probes::network::stats::Traffic;
 use crate::probes::own::stats::Counting;
 use crate::probes::runqueue::stats::all_cpus;
@@ -115,6 +116,8 @@ pub struct QualityRow {
     pub errors: Quality,
     /// Processes that ended.
     pub dead: Quality,
+    /// Requests of block devices.
+    pub disk: Quality,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -181,7 +184,7 @@ pub struct LatencyRow {
 }
 
 impl LatencyRow {
-    fn of(stats: &LatencyStats) -> Self {
+    pub(super) fn of(stats: &LatencyStats) -> Self {
         Self {
             count: stats.count(),
             total_ns: stats.total_ns,
@@ -248,6 +251,8 @@ pub struct ProcessRow {
     pub runqueue: Option<LatencyRow>,
     /// Its bytes.
     pub network: Option<NetworkRow>,
+    /// What it had block devices do.
+    pub disk: Option<DiskTraffic>,
     /// Where its threads' time went.
     pub time: Option<TimeSplit>,
 }
@@ -283,6 +288,8 @@ pub struct DroppedRow {
     pub exemplars: u64,
     /// Processes that ended and found no room in the ledger.
     pub dead: u64,
+    /// Requests of block devices for which there was no room.
+    pub disk: u64,
 }
 
 /// One program.
@@ -329,6 +336,7 @@ impl Report {
                 time: q.time,
                 errors: q.errors,
                 dead: q.dead,
+                disk: q.disk,
             },
             resolution: Resolution { host_percent: ERROR_PERCENT, process_percent: ERROR_PERCENT },
             sampling: sampling_rows(snapshot),
@@ -420,6 +428,7 @@ fn process_row(process: &ProcessStats, quality: Qualities) -> ProcessRow {
         syscalls: measured(quality.syscalls, || call_rows(&process.calls)),
         runqueue: measured(quality.runqueue, || LatencyRow::of(&process.runqueue)),
         network: measured(quality.network, || process.traffic.into()),
+        disk: measured(quality.disk, || process.disk),
         time: measured(quality.time, || process.time),
     }
 }
@@ -455,6 +464,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
             errors: snapshot.lost.errors,
             exemplars: snapshot.exemplars.overwritten,
             dead: snapshot.lost.dead,
+            disk: snapshot.lost.disk,
         },
         probes: snapshot.probes.iter().enumerate().map(probe).collect(),
     }

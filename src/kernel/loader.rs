@@ -20,6 +20,7 @@ use bytemuck::Pod;
 use kscope_layout::blame::{Pair, PairKey, Wait};
 use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::connections::Connection;
+use kscope_layout::disk::{Asked, DeviceRow, Started, direction};
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::Exemplar;
 use kscope_layout::lives::{Death, events};
@@ -58,6 +59,8 @@ pub struct Maps {
     pub cpus: SharedArray<Row>,
     /// Connections by cookie, while somebody looks at them.
     pub connections: Hash<u64, Connection>,
+    /// Block I/O.
+    pub disk: DiskMaps,
     /// The epoch.
     pub control: SharedArray<Control>,
     /// Processes that ended, until they are read.
@@ -105,6 +108,19 @@ pub struct RecordMaps {
     pub buckets: SharedArray<Buckets>,
     /// Slots that no record has.
     pub free: Stack<u32>,
+}
+
+/// The maps of block I/O.
+#[derive(Debug)]
+pub struct DiskMaps {
+    /// Requests in flight, by their address.
+    pub requests: Hash<u64, Started>,
+    /// Slots by device number.
+    pub devices: Hash<u32, u32>,
+    /// What devices did, by slot and direction.
+    pub rows: SharedArray<DeviceRow>,
+    /// What processes had them do.
+    pub processes: Hash<RecordKey, Asked>,
 }
 
 /// The loaded and attached programs with their maps.
@@ -166,6 +182,7 @@ pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError
     let maps = open_maps(&ebpf, sizes)?;
     let mut attached = Attached::new(ebpf);
     let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
+    let wanted = wanted.filter(|p| !p.is_spare || offsets.has_tracepoint(p.tracepoint));
     let idle = |name| ProbeStatus { name, hook: HOOK, state: ProbeState::Idle };
     let begin = |p: &Program| {
         if p.insight.is_on_demand() { idle(p.name) } else { attach(&mut attached, *p, &offsets, Some(&btf)) }
@@ -244,7 +261,7 @@ fn program(name: &str) -> Option<Program> {
 
 /// Attaches one program, and loads it first if that is to be done; how it stands then.
 fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: Option<&Btf>) -> ProbeStatus {
-    let name = program.name;
+    let (name, program) = (program.name, Program { tracepoint: offsets.tracepoint_of(program), ..program });
     let done = match btf {
         Some(btf) if !attached.has(name) => attached.load(program, btf),
         _ => attached.attach(program.insight),
@@ -305,6 +322,21 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     for (name, entries) in entries {
         loader.map_max_entries(name, entries);
     }
+    loader
+        .map_max_entries("THREADS", sizes.thread_slots)
+        .map_max_entries("CAUSES", sizes.thread_slots)
+        .map_max_entries("THREADS_MORE", sizes.threads_more)
+        .map_max_entries("INDEX", sizes.records)
+        .map_max_entries("HEADS", sizes.records)
+        .map_max_entries("BUCKETS", sizes.records)
+        .map_max_entries("FREE", sizes.records)
+        .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
+        .map_max_entries("CPUS", sizes.cpus)
+        .map_max_entries("REQUESTS", sizes.requests)
+        .map_max_entries("DEVICES", sizes.disks)
+        .map_max_entries("DISKS", sizes.disks * direction::COUNT)
+        .map_max_entries("DISKS_FREE", sizes.disks)
+        .map_max_entries("DISK_PROCESSES", sizes.disk_processes);
     loader.load(OBJECT)
 }
 
@@ -317,6 +349,7 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
         calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,
         cpus: shared(ebpf, "CPUS", sizes.cpus)?,
         connections: Hash::new(map_fd(ebpf, "CONNECTIONS")?),
+        disk: open_disk(ebpf, sizes)?,
         control: shared(ebpf, "CONTROL", 1)?,
         deaths: Hash::new(map_fd(ebpf, "DEATHS")?),
         lives: shared(ebpf, "LIVES", events::COUNT)?,
@@ -334,18 +367,33 @@ fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
     })
 }
 
-/// Opens the maps of the records and puts every slot on the stack, the first on top: the slots in use stay close together.
+/// Opens the maps of the records and puts every slot on the stack: the slots in use stay close together.
 fn open_records(ebpf: &Ebpf, slots: u32) -> Result<RecordMaps, LoadError> {
-    let free = Stack::new(map_fd(ebpf, "FREE")?);
-    for slot in (0..slots).rev() {
-        free.push(slot).map_err(|error| LoadError::Map { name: "FREE", error })?;
-    }
     Ok(RecordMaps {
         index: Hash::new(map_fd(ebpf, "INDEX")?),
         heads: shared(ebpf, "HEADS", slots)?,
         buckets: shared(ebpf, "BUCKETS", slots)?,
-        free,
+        free: stack_of_free(ebpf, "FREE", slots)?,
     })
+}
+
+fn open_disk(ebpf: &Ebpf, sizes: Sizes) -> Result<DiskMaps, LoadError> {
+    stack_of_free(ebpf, "DISKS_FREE", sizes.disks)?;
+    Ok(DiskMaps {
+        requests: Hash::new(map_fd(ebpf, "REQUESTS")?),
+        devices: Hash::new(map_fd(ebpf, "DEVICES")?),
+        rows: shared(ebpf, "DISKS", sizes.disks * direction::COUNT)?,
+        processes: Hash::new(map_fd(ebpf, "DISK_PROCESSES")?),
+    })
+}
+
+/// A stack with the numbers of all slots, the first on top.
+fn stack_of_free(ebpf: &Ebpf, name: &'static str, slots: u32) -> Result<Stack<u32>, LoadError> {
+    let free = Stack::new(map_fd(ebpf, name)?);
+    for slot in (0..slots).rev() {
+        free.push(slot).map_err(|error| LoadError::Map { name, error })?;
+    }
+    Ok(free)
 }
 
 fn shared<T: Pod>(ebpf: &Ebpf, name: &'static str, len: u32) -> Result<SharedArray<T>, LoadError> {
@@ -369,7 +417,7 @@ fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
     let of = |insight: Insight| {
         let runs = PROGRAMS
             .iter()
-            .filter(|p| p.insight == insight)
+            .filter(|p| p.insight == insight && !p.is_spare)
             .all(|p| probes.iter().any(|s| s.name == p.name && s.state == ProbeState::Running));
         if runs { Quality::Exact } else { Quality::NotAvailable }
     };

@@ -12,7 +12,7 @@ use kscope_layout::ABSENT;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::programs::PROGRAMS;
+use super::programs::{PROGRAMS, Program};
 
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` describes itself.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -105,6 +105,17 @@ const FIELDS: &[Field] = &[
     optional("CPU_CLOCK", &["rq.clock"]),
     // With CONFIG_PARAVIRT_TIME_ACCOUNTING.
     optional("CPU_STOLEN", &["rq.prev_steal_time_rq"]),
+    // A kernel without them has no block devices, or ones that kscope does not know: the programs are refused.
+    optional("REQUEST_LEN", &["request.__data_len"]),
+    optional("REQUEST_OP", &["request.cmd_flags"]),
+    optional("REQUEST_END_IO", &["request.end_io"]),
+    optional("REQUEST_START", &["request.start_time_ns"]),
+    optional("REQUEST_QUEUE", &["request.q"]),
+    // Of a request and its queue at least one knows the disk.
+    optional("REQUEST_DISK", &["request.rq_disk"]),
+    optional("QUEUE_DISK", &["request_queue.disk"]),
+    optional("DISK_MAJOR", &["gendisk.major"]),
+    optional("DISK_MINOR", &["gendisk.first_minor"]),
 ];
 
 const fn only_on(arch: &'static str, global: &'static str, paths: &'static [&'static str]) -> Field {
@@ -123,6 +134,16 @@ const fn optional(global: &'static str, paths: &'static [&'static str]) -> Field
 const SWITCH_ARGS: &str = "SWITCH_ARGS";
 /// The same of `sched_process_exit`: 1, or 2 where it says whether the thread is the last one (`group_dead`).
 const EXIT_ARGS: &str = "EXIT_ARGS";
+
+/// Tracepoints of block devices, of which a kernel may lack some, with the globals that take their number of arguments.
+const BLOCK_ARGS: [(&str, &str); 3] = [
+    // 2, or 1 since 5.11, which left the queue out.
+    ("ISSUE_ARGS", "block_rq_issue"),
+    // Since 5.11.
+    ("MERGE_ARGS", "block_rq_merge"),
+    // Since 6.5.
+    ("IO_START_ARGS", "block_io_start"),
+];
 
 /// The bit that says that a task waits for I/O, and the globals that take its byte and which bit of that it is.
 const IOWAIT: (&str, [&str; 2]) = ("task_struct.in_iowait", ["TASK_IOWAIT", "TASK_IOWAIT_BIT"]);
@@ -188,10 +209,13 @@ impl Offsets {
         let (byte, bit) = btf.bit_position(IOWAIT.0)?.unwrap_or((ABSENT, 0));
         globals.extend(IOWAIT.1.into_iter().zip([byte, bit.into()]));
         globals.push((TASK_REGS.0, btf.has_function(TASK_REGS.1)?.into()));
+        for (global, tracepoint) in BLOCK_ARGS {
+            globals.push((global, btf.tracepoint_arity(tracepoint)?.unwrap_or(ABSENT)));
+        }
         let mut tracepoints = Vec::with_capacity(PROGRAMS.len());
-        for program in PROGRAMS {
-            if btf.tracepoint_arity(program.tracepoint)?.is_some() {
-                tracepoints.push(program.tracepoint);
+        for tracepoint in PROGRAMS.iter().flat_map(|p| [Some(p.tracepoint), p.or]).flatten() {
+            if btf.tracepoint_arity(tracepoint)?.is_some() {
+                tracepoints.push(tracepoint);
             }
         }
         Ok(Self { globals, tracepoints })
@@ -207,6 +231,10 @@ impl Offsets {
     pub fn has_all(&self, globals: &[&str]) -> bool {
         let has = |name: &&str| self.globals.iter().any(|(global, value)| global == name && *value != ABSENT);
         globals.iter().all(has)
+    /// The tracepoint that a program hooks on this kernel: its second choice where that alone is there.
+    pub fn tracepoint_of(&self, program: Program) -> &'static str {
+        let has = |name: &&str| self.has_tracepoint(name);
+        Some(program.tracepoint).filter(has).or(program.or.filter(has)).unwrap_or(program.tracepoint)
     }
 
     /// Whether the kernel has a tracepoint. Known are those that kscope's programs hang on; all others are `false`.

@@ -11,6 +11,10 @@ pub struct Program {
     pub name: &'static str,
     /// The tracepoint it hooks.
     pub tracepoint: &'static str,
+    /// The one it hooks on kernels that do not have that.
+    pub or: Option<&'static str>,
+    /// Kernels that do not have its tracepoint do without: the insight is worth no less.
+    pub is_spare: bool,
     /// What it is for.
     pub insight: Insight,
 }
@@ -41,16 +45,23 @@ pub const PROGRAMS: &[Program] = &[
     beside("blame_irq_entry", "irq_handler_entry", Insight::Blame),
     beside("blame_softirq_exit", "softirq_exit", Insight::Blame),
     beside("blame_softirq_entry", "softirq_entry", Insight::Blame),
+    // What ends something is there before what begins it.
+    on("block_rq_complete", Insight::Disk),
+    on("block_rq_issue", Insight::Disk),
+    // Since 5.11.
+    Program { is_spare: true, ..on("block_rq_merge", Insight::Disk) },
+    // Since 6.5.
+    Program { or: Some("block_rq_insert"), ..on("block_io_start", Insight::Disk) },
 ];
 
 /// A program that is named like its tracepoint.
 const fn on(name: &'static str, insight: Insight) -> Program {
-    Program { name, tracepoint: name, insight }
+    Program { name, tracepoint: name, or: None, is_spare: false, insight }
 }
 
 /// A program with a name of its own, on a tracepoint that others may use too.
 const fn beside(name: &'static str, tracepoint: &'static str, insight: Insight) -> Program {
-    Program { name, tracepoint, insight }
+    Program { name, tracepoint, or: None, is_spare: false, insight }
 }
 
 /// The kind of hook all of them use.

@@ -5,6 +5,7 @@
 use kscope_layout::blame::{Cpu, Pair, PairKey, Wait};
 use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::connections::Connection;
+use kscope_layout::disk::{Asked, DeviceRow, Started, direction};
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::{Exemplar, LIMITS};
 use kscope_layout::lives::Death;
@@ -44,6 +45,12 @@ pub struct Sizes {
     pub blame_pairs: u32,
     /// Threads that wait for a CPU at the same time.
     pub blame_waits: u32,
+    /// Requests of block devices in flight.
+    pub requests: u32,
+    /// Block devices that requests were seen of.
+    pub disks: u32,
+    /// Processes that submitted requests.
+    pub disk_processes: u32,
 }
 
 /// Up to this many CPUs a host is a small one, with fewer threads and processes.
@@ -68,6 +75,9 @@ impl Sizes {
             connections: 8_192,
             blame_pairs: if cpus <= SMALL { 4_096 } else { 8_192 },
             blame_waits: if cpus <= SMALL { 1_024 } else { 2_048 },
+            requests: if cpus <= SMALL { 2_048 } else { 8_192 },
+            disks: if cpus <= SMALL { 48 } else { 112 },
+            disk_processes: if cpus <= SMALL { 2_048 } else { 8_192 },
         }
     }
 
@@ -104,6 +114,12 @@ pub struct Memory {
     pub blame_waits: u64,
     /// Of what each CPU did last.
     pub blame_cpus: u64,
+    /// Of the requests in flight.
+    pub requests: u64,
+    /// Of what block devices did, and of their numbers.
+    pub disks: u64,
+    /// Of what processes had them do.
+    pub disk_processes: u64,
 }
 
 impl Sizes {
@@ -124,6 +140,11 @@ impl Sizes {
             blame_pairs: self.hash_bytes::<PairKey, Pair>(self.blame_pairs),
             blame_waits: self.hash_bytes::<u32, Wait>(self.blame_waits),
             blame_cpus: array_bytes::<Cpu>(self.cpus),
+            requests: self.hash_bytes::<u64, Started>(self.requests),
+            disks: array_bytes::<DeviceRow>(self.disks * direction::COUNT)
+                + self.hash_bytes::<u32, u32>(self.disks)
+                + self.disks as u64 * 4,
+            disk_processes: self.hash_bytes::<RecordKey, Asked>(self.disk_processes),
         }
     }
 
@@ -158,6 +179,9 @@ impl Memory {
             + self.blame_pairs
             + self.blame_waits
             + self.blame_cpus
+            + self.requests
+            + self.disks
+            + self.disk_processes
     }
 }
 

@@ -4,12 +4,14 @@
 //! is changed once somebody else holds it (a report appends snapshots while it makes them).
 
 mod blame;
+mod disk;
 mod records;
 mod sample;
 mod sampling;
 mod snapshot;
 
 pub use blame::{BlameSample, BlameStats, Names};
+pub use disk::{DeviceSample, DiskSample, InFlightRequests};
 pub use records::{Record, Records};
 pub use sample::{Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
 pub use sampling::{Sampling, Share, joined};

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use kscope_layout::Row;
 
 use super::blame::BlameSample;
+use super::disk::DiskSample;
 use super::records::Records;
 use super::sampling::Sampling;
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::probes::connections::stats::Connection;
+use crate::probes::disk::stats::DiskTraffic;
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
@@ -46,6 +48,8 @@ pub struct Sample {
     pub inflight: Vec<InFlight>,
     /// The process that somebody looks at.
     pub page: Option<PageSample>,
+    /// Block devices.
+    pub disk: DiskSample,
     /// Network interfaces, by name.
     pub interfaces: Vec<Interface>,
     /// Connections and listening sockets, by cookie; none while nobody looks.
@@ -133,6 +137,8 @@ pub struct ProcessSample {
     pub traffic: Traffic,
     /// CPUs that its threads last ran on, modulo 128: a bit each.
     pub ran_on: u128,
+    /// What it had block devices do.
+    pub disk: DiskTraffic,
     /// Times a thread left a CPU of its own will.
     pub voluntary: u64,
     /// Times a thread was pushed off a CPU.

@@ -15,6 +15,7 @@ use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::probes::connections::stats::{self as connections, Connection, Unlisted};
+use crate::probes::disk::stats::{DiskStats, DiskTraffic};
 use crate::probes::errors::stats::Errors;
 use crate::probes::exemplars::stats::Exemplars;
 use crate::probes::lives::stats::{Dead, Turnover};
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub inflight: Vec<InFlight>,
     /// The process that somebody looks at, once it has been looked at for the whole interval.
     pub page: Option<PageStats>,
+    /// Block devices.
+    pub disk: DiskStats,
     /// Wire bytes of each interface.
     pub interfaces: Vec<Interface>,
     /// Connections and listening sockets, by cookie, with what they moved in the interval; none while nobody looks. One that
@@ -105,6 +108,8 @@ pub struct ProcessStats {
     pub runqueue: LatencyStats,
     /// Its bytes.
     pub traffic: Traffic,
+    /// What it had block devices do.
+    pub disk: DiskTraffic,
     /// Where its threads' time went.
     pub time: TimeSplit,
     /// CPUs that its threads last ran on at the end, modulo 128: a bit each.
@@ -118,7 +123,11 @@ pub struct ProcessStats {
 impl ProcessStats {
     /// True when it did anything at all in the interval.
     pub const fn is_active(&self) -> bool {
-        !self.calls.is_empty() || !self.runqueue.is_empty() || self.traffic.bytes() > 0 || self.time.on_cpu_ns() > 0
+        !self.calls.is_empty()
+            || !self.runqueue.is_empty()
+            || self.traffic.bytes() > 0
+            || self.disk.requests() > 0
+            || self.time.on_cpu_ns() > 0
     }
 }
 
@@ -151,6 +160,7 @@ impl Snapshot {
             processes,
             dead: next.dead.iter().map(|dead| next.sampling.known_of(dead)).collect(),
             turnover: next.turnover.since(prev.turnover),
+            disk: next.disk.since(&prev.disk, next.at_ns, next.epoch),
             inflight: next.inflight.clone(),
             page: PageStats::between(prev.page.as_ref(), next.page.as_ref()),
             interfaces: next.interfaces.iter().map(|i| interface_between(&prev.interfaces, i)).collect(),
@@ -191,6 +201,7 @@ impl Snapshot {
         }
         self.dead.extend_from_slice(&later.dead);
         self.turnover = self.turnover.plus(later.turnover);
+        self.disk.append(&later.disk);
         self.inflight.clone_from(&later.inflight);
         match (&mut self.page, &later.page) {
             (Some(mine), Some(theirs)) => mine.append(theirs),
@@ -220,7 +231,7 @@ impl Snapshot {
         self.errors.append(&later.errors);
         self.exemplars.append(&later.exemplars);
         self.sampling.append(&later.sampling);
-        self.qualities = self.sampling.lower(later.qualities);
+        self.qualities = self.sampling.lower(later.qualities.lowered_by(self.lost));
         self.probes = Arc::clone(&later.probes);
     }
 
@@ -267,6 +278,7 @@ impl ProcessStats {
         merge_calls(&mut self.calls, &later.calls);
         self.runqueue.merge(&later.runqueue);
         self.traffic = self.traffic.plus(later.traffic);
+        self.disk = self.disk.plus(later.disk);
         self.time = self.time.plus(later.time);
         self.ran_on |= later.ran_on;
         self.voluntary += later.voluntary;
@@ -379,6 +391,7 @@ fn process_between(
         calls,
         runqueue,
         traffic: was.map_or(now.traffic, |w| now.traffic.since(w.traffic)),
+        disk: was.map_or(now.disk, |w| now.disk.since(w.disk)),
         time: was.map_or(now.time, |w| now.time.since(w.time)),
         ran_on: now.ran_on,
         voluntary: now.voluntary - was.map_or(0, |w| w.voluntary.min(now.voluntary)),

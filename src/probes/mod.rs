@@ -5,6 +5,7 @@
 
 pub mod blame;
 pub mod connections;
+pub mod disk;
 pub mod errors;
 pub mod exemplars;
 pub mod lives;

@@ -28,6 +28,7 @@ use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Lost, ProcessSample, Records, Sample};
 use crate::probes::blame::probe::BlameReader;
 use crate::probes::connections::probe::{ConnectionReader, Reading};
+use crate::probes::disk::probe::{DiskReader, DiskReading};
 use crate::probes::errors::probe::ErrorReader;
 use crate::probes::exemplars::probe::ExemplarReader;
 use crate::probes::lives::probe::{Known, Ledger, read_turnover};
@@ -54,6 +55,7 @@ pub struct Live {
     records: RecordReader,
     errors: ErrorReader,
     exemplars: ExemplarReader,
+    disk: DiskReader,
     processes: Processes,
     leaving: Leaving,
     epoch: u32,
@@ -81,6 +83,7 @@ impl Live {
             records: RecordReader::default(),
             errors: ErrorReader::default(),
             exemplars: ExemplarReader::default(),
+            disk: DiskReader::default(),
             processes: Processes::default(),
             leaving: Leaving::default(),
             epoch: 0,
@@ -255,12 +258,18 @@ impl Live {
     /// All processes of a sample, sorted. One that appeared after the threads were read has records but no reading yet: it is
     /// in the sample all the same, or what its records hold now would be taken for old in the next one. One that was reported
     /// as exited has records, too, and is not in the sample.
-    fn processes(&mut self, readings: &HashMap<ProcessId, ProcessReading>, records: &Records) -> Vec<ProcessSample> {
+    fn processes(
+        &mut self,
+        readings: &HashMap<ProcessId, ProcessReading>,
+        records: &Records,
+        disk: &DiskReading,
+    ) -> Vec<ProcessSample> {
         let mut ids: Vec<ProcessId> = readings.keys().copied().collect();
         ids.extend(records.processes().filter(|id| !self.leaving.holds(*id)));
         ids.sort_unstable();
         ids.dedup();
-        ids.iter().map(|id| self.process(*id, readings.get(id), records)).collect()
+        let asked = |id: &ProcessId| disk.processes.get(id).copied().unwrap_or_default();
+        ids.iter().map(|id| ProcessSample { disk: asked(id), ..self.process(*id, readings.get(id), records) }).collect()
     }
 
     /// Those among the processes of a sample that are gone, and those of which only the end was seen.
@@ -300,6 +309,7 @@ impl Live {
             ran_on: reading.ran_on,
             voluntary: reading.account.voluntary,
             preempted: reading.account.preempted,
+            ..ProcessSample::default()
         }
     }
 }
@@ -326,10 +336,13 @@ impl Source for Live {
         let records = self.records.read(&maps.records, epoch);
         let calls = self.records.host_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
-        let processes = self.processes(&threads.processes, &records);
+        let disk = self.disk.read(&mut maps.disk)?;
+        let processes = self.processes(&threads.processes, &records, &disk);
         let peers = self.interests.exemplars || self.interests.connections;
         let exemplars = self.exemplars.read(&self.kernel.maps.exemplars, (at_ns, unix_s), &processes, peers);
         let dead = self.dead(&processes, &threads.processes, at_ns);
+        let is_listed = |id| processes.binary_search_by_key(&id, |p| p.id).is_ok();
+        self.disk.forget_the_gone(&disk, &self.kernel.maps.disk, is_listed)?;
         self.forget_the_gone(&processes, epoch)?;
         self.threads.reuse(threads.processes);
         let connections = self.read_connections(at_ns, &processes)?;
@@ -345,6 +358,9 @@ impl Source for Live {
             deaths: dead.len(),
             connections: connections.used,
             pairs: blame.as_ref().map_or(0, |b| b.reading.pairs.len()),
+            requests: disk.used.0,
+            disks: disk.used.1,
+            disk_processes: disk.processes.len(),
         };
         let lost = self.lost();
         let sample = Sample {
@@ -360,6 +376,7 @@ impl Source for Live {
             dead,
             turnover: read_turnover(&self.kernel.maps.lives),
             page,
+            disk: disk.devices,
             interfaces: read_interfaces(),
             connections: connections.list,
             connections_trouble: connections.trouble,

@@ -12,6 +12,7 @@ mod budget;
 mod causes;
 mod connections;
 mod dashboard;
+mod disk;
 mod errors;
 mod exemplars;
 mod filters;
@@ -73,6 +74,9 @@ fn trials() -> Vec<Trial> {
     let quota =
         blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
+    let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
+    let disk = disk::CASES.iter().map(|case| trial(*case, &[privileges, btf, disk::missing]));
+    let slow = disk::SLOW_CASES.iter().map(|case| trial(*case, &[privileges, btf, disk::missing, disk::no_brake]));
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let limited = page::LIMITED.iter().map(|case| trial(*case, &[privileges, btf, page::no_limits]));
@@ -86,6 +90,7 @@ fn trials() -> Vec<Trial> {
     all.extend(own);
     all.extend(screen);
     all
+    plain.chain(kernel).chain(colliding).chain(disk).chain(slow).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

@@ -14,6 +14,7 @@ use crate::blame;
 use crate::causes;
 use crate::connections;
 use crate::dashboard;
+use crate::disk;
 use crate::errors;
 use crate::exemplars;
 use crate::filters;
@@ -43,6 +44,7 @@ pub fn main(args: &[String]) -> ExitCode {
         exemplars::workload,
         lives::workload,
         dashboard::workload,
+        disk::workload,
         filters::workload,
         stuck::workload,
         verdicts::workload,

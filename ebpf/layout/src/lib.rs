@@ -11,6 +11,7 @@ pub mod blame;
 pub mod bucket;
 pub mod cause;
 pub mod connections;
+pub mod disk;
 pub mod errors;
 pub mod exemplars;
 pub mod lives;

@@ -5,6 +5,7 @@
 mod blame;
 mod connections;
 mod dead;
+mod disk;
 mod errors;
 mod exemplars;
 mod page;
@@ -26,6 +27,8 @@ pub struct Sections {
     /// The process, where the report is about one (`--pid`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<page::Row>,
+    /// Block devices; `null` where nothing measures them.
+    pub disk: Option<disk::Section>,
     /// Calls that were entered and have not returned at the end, oldest first.
     pub stuck: Vec<stuck::Row>,
     /// Errors by process, call and number, the most often first.
@@ -54,6 +57,7 @@ impl Sections {
         Self {
             verdicts: verdicts::rows(verdicts.into_iter().filter(in_scope).collect()),
             page: page::row(snapshot, scope),
+            disk: disk::section(snapshot),
             stuck: stuck::rows(snapshot, scope),
             dead: dead::section(snapshot, scope),
             errors: errors::rows(snapshot, scope),
@@ -71,6 +75,7 @@ impl Sections {
         if let Some(page) = &self.page {
             page::write(page, out);
         }
+        disk::write(self.disk.as_ref(), out);
         stuck::write(&self.stuck, out);
         errors::write(self.errors.as_deref(), self.spins.as_deref(), self.errors_quality.mark(), out);
         exemplars::write(self.exemplars.as_deref(), out);

@@ -29,6 +29,12 @@ pub struct Used {
     pub connections: usize,
     /// Pairs of who waited and who ran.
     pub pairs: usize,
+    /// Requests of block devices in flight.
+    pub requests: usize,
+    /// Block devices.
+    pub disks: usize,
+    /// Accounts of processes with them.
+    pub disk_processes: usize,
 }
 
 /// The maps that grow with the host. The others hold one entry each.
@@ -51,6 +57,16 @@ pub fn map_uses(sizes: Sizes, used: Used, lost: Lost) -> Vec<MapUse> {
         map("ERRORS", "process × call × error", used.errors, sizes.errors, memory.errors, Some(lost.errors)),
         map("EXEMPLARS", "slow calls", used.exemplars, sizes.exemplars(), memory.exemplars, None),
         map("DEATHS", "ended processes", used.deaths, sizes.deaths, memory.deaths, Some(lost.dead)),
+        map("REQUESTS", "block requests", used.requests, sizes.requests, memory.requests, Some(lost.disk)),
+        map("DISKS", "block devices", used.disks, sizes.disks, memory.disks, None),
+        map(
+            "DISK_PROCESSES",
+            "process × block",
+            used.disk_processes,
+            sizes.disk_processes,
+            memory.disk_processes,
+            None,
+        ),
         map("CPUS", "delays by CPU", used.cpus, sizes.cpus, memory.cpus, None),
         map(
             "CONNECTIONS",
