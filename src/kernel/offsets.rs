@@ -231,6 +231,8 @@ impl Offsets {
     pub fn has_all(&self, globals: &[&str]) -> bool {
         let has = |name: &&str| self.globals.iter().any(|(global, value)| global == name && *value != ABSENT);
         globals.iter().all(has)
+    }
+
     /// The tracepoint that a program hooks on this kernel: its second choice where that alone is there.
     pub fn tracepoint_of(&self, program: Program) -> &'static str {
         let has = |name: &&str| self.has_tracepoint(name);

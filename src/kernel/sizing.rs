@@ -75,9 +75,9 @@ impl Sizes {
             connections: 8_192,
             blame_pairs: if cpus <= SMALL { 4_096 } else { 8_192 },
             blame_waits: if cpus <= SMALL { 1_024 } else { 2_048 },
-            requests: if cpus <= SMALL { 2_048 } else { 8_192 },
-            disks: if cpus <= SMALL { 48 } else { 112 },
-            disk_processes: if cpus <= SMALL { 2_048 } else { 8_192 },
+            requests: if cpus <= SMALL { 2_048 } else { 4_096 },
+            disks: if cpus <= SMALL { 48 } else { 64 },
+            disk_processes: if cpus <= SMALL { 2_048 } else { 4_096 },
         }
     }
 

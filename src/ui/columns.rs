@@ -6,6 +6,7 @@
 
 mod connections;
 mod dead;
+mod disk;
 mod errors;
 mod everything;
 mod exemplars;
@@ -20,6 +21,7 @@ use ratatui::text::Span;
 
 pub use self::connections::CONNECTIONS;
 pub use self::dead::{ENDS, GROUPS};
+pub use self::disk::{DISK_USERS, DISKS};
 pub use self::errors::ERRORS;
 pub use self::everything::{EVERYTHING, SHOWN_AT_FIRST, chosen};
 pub use self::exemplars::EXEMPLARS;
@@ -289,6 +291,7 @@ pub const fn of_processes(id: TableId) -> &'static [Column<ProcessRow>] {
         TableId::Callers => CALLERS,
         TableId::Delayed => DELAYED,
         TableId::Talking => TALKING,
+        TableId::DiskUsers => DISK_USERS,
         _ => WHO,
     }
 }
@@ -305,6 +308,8 @@ pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
         TableId::Delayed => (&DELAYED, "waited"),
         TableId::Talking => (&TALKING, "both/s"),
         TableId::Connections => (&CONNECTIONS, "tx/s"),
+        TableId::Disks => (&DISKS, "req/s"),
+        TableId::DiskUsers => (&DISK_USERS, "read/s"),
         TableId::Stuck => (&STUCK, "age"),
         TableId::Errors => (&ERRORS, "err/s"),
         TableId::Exemplars => (&EXEMPLARS, "took"),

@@ -38,6 +38,8 @@ pub enum Group {
     Connections,
     /// Processes that ended.
     Lives,
+    /// Requests of block devices.
+    Disk,
 }
 
 impl Group {
@@ -48,6 +50,7 @@ impl Group {
             Self::Network => &["sock_send_length", "sock_recv_length"],
             Self::Connections => &["conn_send", "conn_recv", "conn_state", "conn_retransmit"],
             Self::Lives => &["sched_process_exit", "sched_process_fork", "sched_process_exec"],
+            Self::Disk => &["block_io_start", "block_rq_issue", "block_rq_complete"],
         }
     }
 
@@ -58,6 +61,7 @@ impl Group {
             Self::Network => "Network bytes are",
             Self::Connections => "Bytes of connections are",
             Self::Lives => "Ends of processes are",
+            Self::Disk => "Requests of block devices are",
         }
     }
 }
@@ -97,6 +101,7 @@ pub fn worth(snapshot: &Snapshot) -> Qualities {
     qualities.syscalls = qualities.syscalls.worst(off(Group::Syscalls));
     qualities.runqueue = qualities.runqueue.worst(off(Group::RunQueue));
     qualities.network = qualities.network.worst(off(Group::Network));
+    qualities.disk = qualities.disk.worst(off(Group::Disk));
     qualities
 }
 
@@ -117,6 +122,7 @@ fn trouble(snapshot: &Snapshot, group: Group) -> Option<String> {
         Group::Network => snapshot.qualities.network,
         Group::Connections => snapshot.qualities.connections,
         Group::Lives => snapshot.qualities.dead,
+        Group::Disk => snapshot.qualities.disk,
     };
     match (sentences.is_empty(), quality) {
         (false, _) => Some(sentences.join(" ")),

@@ -28,7 +28,7 @@ use super::widgets::text::{put, width};
 use super::{everything, help, overview, page};
 use crate::core::units;
 use crate::model::Snapshot;
-use crate::probes::{lives, network, own, runqueue, stuck, syscalls};
+use crate::probes::{disk, lives, network, own, runqueue, stuck, syscalls};
 
 /// The smallest screen that shows anything.
 const SMALLEST: (u16, u16) = (20, 5);
@@ -95,12 +95,12 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
         View::Scheduler => runqueue::view::draw(&ctx, area, buf),
         View::Network => network::view::draw(&ctx, area, buf),
         View::Stuck => stuck::view::draw(&ctx, area, buf),
-        View::Disk => note(buf, area, "Block I/O is not measured yet.", &app.theme),
         View::Processes => match ctx.place {
             Place::Dead => lives::view::draw(&ctx, area, buf),
             Place::Ends(group) => lives::view::draw_latest(group, &ctx, area, buf),
             _ => everything::draw(&ctx, area, buf),
         },
+        View::Disk => disk::view::draw(&ctx, area, buf),
         View::Own | View::Page => own::view::draw(&ctx, area, buf),
     }
 }

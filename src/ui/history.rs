@@ -61,6 +61,8 @@ struct Presence {
     delayed: u16,
     /// Ticks since it moved bytes.
     talking: u16,
+    /// Ticks since a block device did something for it.
+    on_disk: u16,
 }
 
 impl Presence {
@@ -71,6 +73,7 @@ impl Presence {
             ticks: before.map_or(1, |b| b.ticks.saturating_add(1)),
             delayed: since(!process.runqueue.is_empty(), before.map(|b| b.delayed)),
             talking: since(process.traffic.bytes() > 0, before.map(|b| b.talking)),
+            on_disk: since(process.disk.requests() > 0, before.map(|b| b.on_disk)),
         }
     }
 }
@@ -208,6 +211,11 @@ impl History {
     /// Did it move bytes?
     pub fn was_talking(&self, at: usize, n: usize) -> bool {
         self.presence.get(at).is_some_and(|p| usize::from(p.talking) < n)
+    }
+
+    /// Did a block device do something for it?
+    pub fn was_on_disk(&self, at: usize, n: usize) -> bool {
+        self.presence.get(at).is_some_and(|p| usize::from(p.on_disk) < n)
     }
 
     /// The last trace of a pid: who it was, and the end of the interval it was last seen in (seconds since 1970).

@@ -142,6 +142,14 @@ pub const KEYS: &[Key] = &[
     Key {
         chords: &[key(KeyCode::Enter)],
         label: "Enter",
+        views: &[View::Disk],
+        action: Action::Enter,
+        help: "show the processes that use block devices; then the page of the selected process",
+        footer: Some("users"),
+    },
+    Key {
+        chords: &[key(KeyCode::Enter)],
+        label: "Enter",
         views: TABLES,
         action: Action::Enter,
         help: "the page of the selected process",

@@ -7,6 +7,7 @@
 use super::columns;
 use super::connections::{self, ConnectionRow};
 use super::dead::{self, EndRow, GroupRow};
+use super::disk_rows::{self, DiskRow};
 use super::everything::EveryList;
 use super::history::{History, Look};
 use super::page::{self, threads::ThreadRow};
@@ -42,6 +43,8 @@ pub struct Lists {
     pub ends: Vec<EndRow>,
     /// Threads of the process whose page is open.
     pub threads: Vec<ThreadRow>,
+    /// Block devices by direction.
+    pub disks: Vec<DiskRow>,
     /// kscope's programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -59,6 +62,7 @@ impl Lists {
         self.dead.clear();
         self.ends.clear();
         self.threads.clear();
+        self.disks.clear();
         self.programs.clear();
         let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
         let who = match id {
@@ -87,6 +91,10 @@ impl Lists {
                 self.threads = page::threads::rows(history, look, text);
                 return columns::sort(&mut self.threads, columns::THREADS, sort, falling);
             }
+            TableId::Disks => {
+                self.disks = disk_rows::disks(history, text);
+                return columns::sort(&mut self.disks, columns::DISKS, sort, falling);
+            }
             TableId::Programs => {
                 self.programs = rows::programs(history, text);
                 return columns::sort(&mut self.programs, columns::PROGRAMS, sort, falling);
@@ -105,6 +113,7 @@ impl Lists {
             TableId::Callers => Who::Callers(place.callers_of().unwrap_or_default()),
             TableId::Delayed => Who::Delayed,
             TableId::Talking => Who::Talking,
+            TableId::DiskUsers => Who::OnDisk,
         };
         self.processes.list(history, look, text, who);
         self.processes.sort(columns::of_processes(id), sort, falling);
@@ -123,7 +132,10 @@ impl Lists {
             TableId::Everything => &self.everything,
             TableId::Dead => &self.dead,
             TableId::Ends => &self.ends,
-            TableId::Who | TableId::Callers | TableId::Delayed | TableId::Talking => &self.processes,
+            TableId::Disks => &self.disks,
+            TableId::Who | TableId::Callers | TableId::Delayed | TableId::Talking | TableId::DiskUsers => {
+                &self.processes
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::packed_disk::PackedDisk;
 use crate::core::histogram::Histogram;
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
@@ -33,6 +34,8 @@ struct Entry {
 pub struct Packed {
     /// The calls of the host.
     pub calls: PackedCalls,
+    /// The latencies of block devices.
+    pub disk: PackedDisk,
     /// The run-queue delays of all CPUs.
     delays: Box<[u8]>,
     /// By identity.
@@ -66,12 +69,13 @@ impl Packed {
             entries.push(Entry { id: process.id, at, ident });
         }
         let calls = PackedCalls::of(&snapshot.calls);
+        let disk = PackedDisk::of(&snapshot.disk);
         let mut delays = Vec::new();
         put_latency(&mut delays, &all_cpus(&snapshot.cpus));
         let entries: Box<[Entry]> = entries.into();
         let (numbers, delays): (Box<[u8]>, Box<[u8]>) = (numbers.into(), delays.into());
-        let weight = calls.weight() + delays.len() + numbers.len() + size_of_val(&*entries) + idents;
-        Self { calls, delays, entries, numbers, weight }
+        let weight = calls.weight() + disk.weight() + delays.len() + numbers.len() + size_of_val(&*entries) + idents;
+        Self { calls, disk, delays, entries, numbers, weight }
     }
 
     /// The bytes that it keeps alive.

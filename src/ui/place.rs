@@ -26,6 +26,8 @@ pub enum Place {
     Ends(u64),
     /// A page: the threads of its process.
     Threads,
+    /// Disk: the processes that use devices.
+    DiskUsers,
 }
 
 /// Which single calls are listed.
@@ -53,7 +55,9 @@ impl Place {
             (View::Stuck, _) => TableId::Stuck,
             (View::Processes, Self::Dead) => TableId::Dead,
             (View::Processes, Self::Ends(_)) => TableId::Ends,
-            (View::Disk | View::Processes, _) => TableId::Everything,
+            (View::Processes, _) => TableId::Everything,
+            (View::Disk, Self::DiskUsers) => TableId::DiskUsers,
+            (View::Disk, _) => TableId::Disks,
             (View::Own, _) => TableId::Programs,
         }
     }

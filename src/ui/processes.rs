@@ -30,6 +30,8 @@ pub enum Who {
     Delayed,
     /// Those that moved bytes.
     Talking,
+    /// Those that had block devices do something.
+    OnDisk,
 }
 
 impl Who {
@@ -40,6 +42,7 @@ impl Who {
             Self::Callers(nr) => call(process, nr).map_or(0, |c| c.latency.total_ns),
             Self::Delayed => process.runqueue.total_ns,
             Self::Talking => process.traffic.bytes(),
+            Self::OnDisk => process.disk.bytes(),
         }
     }
 }
@@ -167,6 +170,7 @@ impl ProcessList {
             Who::Callers(_) => callers.binary_search(&process.id).is_ok(),
             Who::Delayed => history.was_delayed(at, RECENT),
             Who::Talking => history.was_talking(at, RECENT),
+            Who::OnDisk => history.was_on_disk(at, RECENT),
         };
         let (text, mut scratch) = (text.to_lowercase(), String::new());
         self.total = 0;

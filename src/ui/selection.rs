@@ -9,6 +9,7 @@ use std::cell::Cell;
 use super::keys::Motion;
 use super::rows::Row;
 use crate::core::ident::ProcessId;
+use crate::probes::disk::stats::{Device, Direction};
 
 /// What a row stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +24,8 @@ pub enum RowId {
     Error(ProcessId, u32, u32),
     /// A single call, by its process, its thread and when it returned, ns since 1970.
     Single(ProcessId, u32, u64),
+    /// What a block device does in one direction, or in all.
+    Disk(Device, Option<Direction>),
     /// A thread, by its process and its id.
     Thread(ProcessId, u32),
     /// A connection, by the cookie of its socket.

@@ -26,6 +26,10 @@ pub enum TableId {
     Connections,
     /// Stuck: calls that have not returned.
     Stuck,
+    /// Disk: block devices by direction.
+    Disks,
+    /// Disk: processes that use them.
+    DiskUsers,
     /// Processes: everything of all processes.
     Everything,
     /// Processes: groups of the dead.
@@ -50,6 +54,8 @@ impl TableId {
         Self::Talking,
         Self::Connections,
         Self::Stuck,
+        Self::Disks,
+        Self::DiskUsers,
         Self::Everything,
         Self::Dead,
         Self::Ends,

@@ -12,6 +12,7 @@ use super::packed::{Packed, PackedCall, PackedCalls};
 use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::model::{Host, Ident, ProcessStats, Snapshot};
+use crate::probes::disk::stats::{Device, Direction};
 use crate::probes::network::stats::Traffic;
 use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::stats::{CallStats, merge_calls, merged};
@@ -195,6 +196,14 @@ impl Tick {
         }
     }
 
+    /// The latencies of what is chosen of block devices and directions.
+    pub fn disk(&self, chosen: impl Fn(Device, Direction) -> bool) -> LatencyStats {
+        match &self.packed {
+            None => self.snapshot.disk.latency(chosen),
+            Some(packed) => packed.disk.latency(chosen),
+        }
+    }
+
     /// Who had this pid, if it did anything.
     pub fn who(&self, pid: u32) -> Option<&Ident> {
         match &self.packed {
@@ -249,6 +258,7 @@ fn weight_of(snapshot: &Snapshot) -> usize {
     processes.map(|p| size_of::<ProcessStats>() + calls(&p.calls) + weight_of_latency(&p.runqueue)).sum::<usize>()
         + calls(&snapshot.calls)
         + snapshot.cpus.iter().map(|c| size_of_val(c) + weight_of_latency(&c.delay)).sum::<usize>()
+        + snapshot.disk.flows().map(|(_, f)| size_of_val(f) + 3 * weight_of_latency(&f.total)).sum::<usize>()
         + interfaces.map(|i| size_of_val(i) + i.name.capacity()).sum::<usize>()
         + size_of_val(&*snapshot.programs.runs)
         + size_of_val(&*snapshot.programs.misses)

@@ -16,6 +16,7 @@ use kscope::core::latency::LatencyStats;
 use kscope::core::quality::Quality;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessStats, Snapshot};
 use kscope::probes::connections::stats::{Connection, Path, Protocol, Queues, State};
+use kscope::probes::disk::stats::{Counted, Device, DeviceStats, Direction, DiskStats, DiskTraffic, Flow};
 use kscope::probes::lives::stats::{Dead, End, Status, Turnover};
 use kscope::probes::network::stats::{Carrier, Interface, Traffic};
 use kscope::probes::own::stats::{Counting, MapUse, RunStats, Runs};
@@ -238,6 +239,51 @@ fn inflight(busy: bool) -> Vec<InFlight> {
     calls
 }
 
+/// What a database reads and writes; what others write, kernel threads submit.
+fn disk_of(pid: u32, busy: bool) -> DiskTraffic {
+    let times = if busy { 5 } else { 1 };
+    match pid {
+        1402 => DiskTraffic {
+            read_bytes: 21_000_000 * times,
+            write_bytes: 4_100_000,
+            reads: 1_300 * times,
+            writes: 310,
+            others: 12,
+            total_ns: 240_000_000 * times,
+        },
+        2213 => {
+            DiskTraffic { write_bytes: 65_536, writes: 4, others: 2, total_ns: 3_000_000, ..DiskTraffic::default() }
+        }
+        _ => DiskTraffic::default(),
+    }
+}
+
+/// A disk that gets slow when the machine is busy, and a volume over it, which makes no requests.
+fn disks(tick: u32, busy: bool) -> DiskStats {
+    let swing = 0.85 + 0.3 * noise(tick * 17 + 3);
+    let flow = |direction, count: f64, (queue_ns, device_ns): (f64, f64), bytes: u64| {
+        let (queue, device) = (bell(count * swing, queue_ns, 0.9), bell(count * swing, device_ns, 0.5));
+        let total = bell(count * swing, queue_ns + device_ns, 0.6);
+        Flow { bytes: total.count() * bytes, total, queue, device, ..Flow::none(direction) }
+    };
+    let slow = if busy { 30.0 } else { 1.0 };
+    let mut write = flow(Direction::Write, 340.0, (9_000.0 * slow, 210_000.0), 13_000);
+    (write.in_flight, write.oldest_ns) = if busy { (7, 1_400_000_000) } else { (0, 0) };
+    let mut flush = flow(Direction::Flush, 14.0, (1.0, 1_900_000.0), 0);
+    (flush.queue, flush.device) = (LatencyStats::empty(), LatencyStats::empty());
+    let read = flow(Direction::Read, if busy { 6_500.0 } else { 1_300.0 }, (4_000.0 * slow, 84_000.0), 16_384);
+    let device = |minor, name: &str, makes_requests, flows| DeviceStats {
+        device: Device { major: 259, minor },
+        name: name.into(),
+        makes_requests,
+        flows,
+        counted: Some(Counted { reads: 1_300, read_bytes: 21_000_000, writes: 350, write_bytes: 4_400_000 }),
+    };
+    DiskStats {
+        devices: vec![device(0, "nvme0n1", true, vec![read, write, flush]), device(3, "dm-0", false, Vec::new())],
+    }
+}
+
 /// The interval number `tick` of one second, from 0; from the 40th on the machine is busy encoding.
 pub fn snapshot(tick: u32) -> Snapshot {
     let busy = tick >= 40;
@@ -291,6 +337,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
                 time: split(user_ns, kernel_ns, runnable_ns, wall),
                 voluntary: 100,
                 preempted: if busy { 40 } else { 2 },
+                disk: disk_of(p.pid, busy),
                 ..ProcessStats::default()
             }
         })
@@ -317,6 +364,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
         turnover: Turnover { forks: 31, execs: 30, ends: 31 },
         inflight: inflight(busy),
         page,
+        disk: disks(tick, busy),
         interfaces: vec![
             Interface {
                 name: "eth0".into(),

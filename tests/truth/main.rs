@@ -74,7 +74,6 @@ fn trials() -> Vec<Trial> {
     let quota =
         blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
-    let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES].concat();
     let disk = disk::CASES.iter().map(|case| trial(*case, &[privileges, btf, disk::missing]));
     let slow = disk::SLOW_CASES.iter().map(|case| trial(*case, &[privileges, btf, disk::missing, disk::no_brake]));
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
@@ -87,10 +86,11 @@ fn trials() -> Vec<Trial> {
     all.extend(sockets);
     all.extend(blame);
     all.extend(quota);
+    all.extend(disk);
+    all.extend(slow);
     all.extend(own);
     all.extend(screen);
     all
-    plain.chain(kernel).chain(colliding).chain(disk).chain(slow).chain(own).chain(screen).collect()
 }
 
 /// A trial that is ignored when one of `needs` gives a reason.

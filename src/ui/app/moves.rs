@@ -92,6 +92,7 @@ impl App {
             Some(RowId::Cgroup(_)) => self.fold(),
             Some(RowId::Group(number)) => self.go(Place::Ends(number)),
             Some(RowId::Dead(_)) => self.say("it is gone: this is all that is left of it".into(), false),
+            Some(RowId::Disk(..)) => self.go(Place::DiskUsers),
             // No key asks for it where programs are listed.
             Some(RowId::Call(_) | RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
         }
