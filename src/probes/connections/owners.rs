@@ -14,10 +14,15 @@ const MOST_FILES: usize = 16_384;
 /// Processes that are looked at in one sample.
 const MOST_PROCESSES: usize = 512;
 
+/// After so many searches in vain a socket is looked for more and more seldom.
+const PATIENCE: u32 = 16;
+
 /// Who holds which socket.
 #[derive(Debug, Default)]
 pub struct Owners {
     by_inode: HashMap<u32, ProcessId>,
+    /// How often those were looked for whose holder is not known. It may never be: one in another PID namespace.
+    tries: HashMap<u32, u32>,
     /// The process with which the next search begins.
     next: ProcessId,
 }
@@ -31,7 +36,8 @@ impl Owners {
     /// Looks for those who hold the sockets `wanted` among `living`, which is ordered; what is known of others is forgotten.
     pub fn search(&mut self, wanted: &HashSet<u32>, living: &[ProcessId]) {
         self.by_inode.retain(|inode, id| wanted.contains(inode) && living.binary_search(id).is_ok());
-        let mut missing = wanted.iter().filter(|inode| !self.by_inode.contains_key(inode)).count();
+        let due = self.due(wanted);
+        let mut missing = due.len();
         let begin = living.partition_point(|id| *id < self.next);
         let round = living[begin..].iter().chain(&living[..begin]);
         let mut files = 0;
@@ -41,11 +47,23 @@ impl Owners {
                 return;
             }
             files += sockets_of(id.pid, |inode| {
-                if wanted.contains(&inode) && self.by_inode.insert(inode, *id).is_none() {
+                if due.contains(&inode) && self.by_inode.insert(inode, *id).is_none() {
                     missing -= 1;
                 }
             });
         }
+    }
+
+    /// Those to be looked for this time.
+    fn due(&mut self, wanted: &HashSet<u32>) -> HashSet<u32> {
+        self.tries.retain(|inode, _| wanted.contains(inode));
+        let missing = wanted.iter().filter(|inode| !self.by_inode.contains_key(inode));
+        let due = missing.filter(|inode| {
+            let tries = self.tries.entry(**inode).or_default();
+            *tries = tries.saturating_add(1);
+            *tries <= PATIENCE || tries.is_power_of_two()
+        });
+        due.copied().collect()
     }
 }
 
@@ -85,6 +103,16 @@ mod tests {
         {
             assert_eq!(socket_inode(other), None);
         }
+    }
+
+    #[test]
+    fn what_nobody_holds_is_looked_for_more_and_more_seldom() {
+        let mut owners = Owners::default();
+        let wanted = HashSet::from([7]);
+        let searches = (0..1_000).filter(|_| !owners.due(&wanted).is_empty()).count();
+        // 16 in a row, then the 32nd, 64th, 128th, 256th and 512th.
+        assert_eq!(searches, 16 + 5);
+        assert!(owners.due(&HashSet::new()).is_empty() && owners.tries.is_empty());
     }
 
     #[test]
