@@ -72,6 +72,8 @@ pub const EVERYTHING: &[Column<EveryRow>] = &[
     Column::number("run-q p99", 9, 11, |r| ns_key(r.delay().p99), |r, c| delay(r.delay().p99, c)),
     Column::number("tx/s", 8, 5, |r| number(r.traffic().tx_bytes), |r, c| bytes(r.traffic().tx_bytes, c, c.theme.tx)),
     Column::number("rx/s", 8, 5, |r| number(r.traffic().rx_bytes), |r, c| bytes(r.traffic().rx_bytes, c, c.theme.rx)),
+    Column::number("read/s", 8, 11, |r| number(r.disk().read_bytes), |r, c| requested(r.disk().read_bytes, c)),
+    Column::number("write/s", 8, 11, |r| number(r.disk().write_bytes), |r, c| requested(r.disk().write_bytes, c)),
     Column::number("left/s", 7, 14, |r| number(r.sum(|p| p.voluntary)), |r, c| switches(r.sum(|p| p.voluntary), c)),
     Column::number("pushed/s", 8, 14, |r| number(r.sum(|p| p.preempted)), |r, c| switches(r.sum(|p| p.preempted), c)),
     // The order is that of the start: what began last is youngest. Turned, so that the oldest is on top.
@@ -88,7 +90,7 @@ pub const EVERYTHING: &[Column<EveryRow>] = &[
 
 /// Those that are shown unless others are chosen.
 pub const SHOWN_AT_FIRST: &[&str] = &[
-    "PID", "COMMAND", "S", "THR", "USER", "on-cpu", "cpu wait", "calls/s", "err/s", "p99 call", "tx/s", "rx/s", "age",
+    "PID", "COMMAND", "S", "THR", "USER", "on-cpu", "cpu wait", "calls/s", "err/s", "p99 call", "tx/s", "rx/s", "read/s", "write/s", "age",
 ];
 
 /// Columns of the name at least, where it is indented.
@@ -179,6 +181,11 @@ fn plain(text: String, ctx: &Ctx<'_>) -> Cell<'static> {
 /// Thread time as a share of one CPU's.
 fn share(ns: u64, quality: Quality, ctx: &Ctx<'_>) -> Cell<'static> {
     measured(ctx, quality, units::percent(ctx.per_s(ns) / 1e9), ns == 0)
+}
+
+/// Bytes of block devices.
+fn requested(bytes: u64, ctx: &Ctx<'_>) -> Cell<'static> {
+    measured(ctx, ctx.qualities.disk, units::bytes(ctx.per_s(bytes)), bytes == 0)
 }
 
 fn switches(times: u64, ctx: &Ctx<'_>) -> Cell<'static> {

@@ -242,6 +242,7 @@ mod tests {
     use crate::core::histogram::Histogram;
     use crate::core::latency::LatencyStats;
     use crate::model::{Ident, Snapshot};
+    use crate::probes::disk::stats::DiskTraffic;
     use crate::probes::network::stats::Traffic;
     use crate::probes::syscalls::stats::CallStats;
     use crate::probes::time::stats::TimeSplit;
@@ -266,6 +267,7 @@ mod tests {
                 blocked_ns: 11 * n,
                 ..TimeSplit::default()
             },
+            disk: DiskTraffic { write_bytes: 19 * n, ..DiskTraffic::default() },
             voluntary: 13 * n,
             preempted: 17 * n,
             ..ProcessStats::default()
@@ -286,7 +288,7 @@ mod tests {
     }
 
     /// Everything that adds up.
-    fn numbers(row: &EveryRow) -> [u64; 11] {
+    fn numbers(row: &EveryRow) -> [u64; 12] {
         let (time, traffic) = (row.time(), row.traffic());
         [
             row.sum(|p| p.threads.into()),
@@ -300,6 +302,7 @@ mod tests {
             row.sum(|p| p.preempted),
             row.calls().count,
             row.calls().errors,
+            row.disk().write_bytes,
         ]
     }
 
@@ -329,7 +332,7 @@ mod tests {
                 for row in &open {
                     let at = open.iter().position(|r| r.id() == row.id()).unwrap();
                     let parts = open[at..=at + row.below].iter().filter(|part| part.process().is_some());
-                    let sum = parts.map(numbers).fold([0; 11], |a, b| std::array::from_fn(|at| a[at] + b[at]));
+                    let sum = parts.map(numbers).fold([0; 12], |a, b| std::array::from_fn(|at| a[at] + b[at]));
                     list.arrangement.folded = [row.id()].into();
                     let folded = listed(&mut list, &history, "on-cpu", falling);
                     prop_assert_eq!(folded.len(), open.len() - row.below);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::forest::Node;
 use crate::core::latency::LatencyStats;
 use crate::model::ProcessStats;
+use crate::probes::disk::stats::DiskTraffic;
 use crate::probes::network::stats::Traffic;
 use crate::probes::syscalls::names::waits;
 use crate::probes::time::stats::{Doing, TimeSplit};
@@ -126,6 +127,11 @@ impl EveryRow {
     /// Bytes.
     pub fn traffic(&self) -> Traffic {
         self.parts().fold(Traffic::default(), |sum, p| sum.plus(p.traffic))
+    }
+
+    /// What they asked of block devices.
+    pub fn disk(&self) -> DiskTraffic {
+        self.parts().fold(DiskTraffic::default(), |sum, p| sum.plus(p.disk))
     }
 
     /// What they are doing: of several what is most noteworthy.
