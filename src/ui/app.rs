@@ -181,7 +181,8 @@ impl App {
         let connections = page.is_some() || self.view == View::Network && self.place() == Place::Connections;
         let exemplars = self.view == View::Syscalls && self.place().singles().is_some();
         let (names, stuck) = (connections && self.names, self.view == View::Stuck || page.is_some());
-        Interests { connections, names, stuck, exemplars, page, ..Interests::default() }
+        let blame = self.view == View::Scheduler && self.places[self.view.index()].is_blame();
+        Interests { blame, connections, names, stuck, exemplars, page }
     }
 
     /// Takes the next interval.
@@ -271,7 +272,7 @@ impl App {
                 self.tables.of_mut(table).cursor.go(motion, self.lists.ids(table));
             }
             Action::NextVerdict => self.next_verdict(),
-            Action::Go(place) => self.go(if self.place() == place { Place::First } else { place }),
+            Action::Go(place) => self.go(self.place().towards(place)),
             Action::Enter => self.enter(),
             Action::Exemplars => self.show_exemplars(),
             Action::Octave(up) => self.step_octave(up),

@@ -4,6 +4,7 @@
 //!
 //! Invariant: rows that compare equal stand in the order of their identity, so that nothing moves without a reason.
 
+mod blame;
 mod connections;
 mod dead;
 mod disk;
@@ -19,6 +20,7 @@ use std::cmp::Ordering;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
+pub use self::blame::{VICTIMS, look_of};
 pub use self::connections::CONNECTIONS;
 pub use self::dead::{ENDS, GROUPS};
 pub use self::disk::{DISK_USERS, DISKS};
@@ -306,6 +308,7 @@ pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
         TableId::Calls => (&CALLS, "time"),
         TableId::Callers => (&CALLERS, "time"),
         TableId::Delayed => (&DELAYED, "waited"),
+        TableId::Victims => (&VICTIMS, "waited"),
         TableId::Talking => (&TALKING, "both/s"),
         TableId::Connections => (&CONNECTIONS, "tx/s"),
         TableId::Disks => (&DISKS, "req/s"),

@@ -28,7 +28,7 @@ use super::widgets::text::{put, width};
 use super::{everything, help, overview, page};
 use crate::core::units;
 use crate::model::Snapshot;
-use crate::probes::{disk, lives, network, own, runqueue, stuck, syscalls};
+use crate::probes::{blame, disk, lives, network, own, runqueue, stuck, syscalls};
 
 /// The smallest screen that shows anything.
 const SMALLEST: (u16, u16) = (20, 5);
@@ -92,6 +92,7 @@ fn view(app: &App, area: Rect, buf: &mut Buffer) {
     match app.view {
         View::Overview => overview::draw(&ctx, area, buf),
         View::Syscalls => syscalls::view::draw(&ctx, area, buf),
+        View::Scheduler if app.place().is_blame() => blame::view::draw(&ctx, area, buf),
         View::Scheduler => runqueue::view::draw(&ctx, area, buf),
         View::Network => network::view::draw(&ctx, area, buf),
         View::Stuck => stuck::view::draw(&ctx, area, buf),

@@ -18,6 +18,7 @@ use super::rows::exemplars::ExemplarRow;
 use super::rows::{self, CallRow, ProgramRow, StuckRow};
 use super::selection::{Ids, RowId};
 use super::tables::{TableId, TableState};
+use super::victims::{VictimRow, victims};
 use crate::core::ident::ProcessId;
 
 /// The rows, by kind.
@@ -45,6 +46,8 @@ pub struct Lists {
     pub threads: Vec<ThreadRow>,
     /// Block devices by direction.
     pub disks: Vec<DiskRow>,
+    /// Those who waited for a CPU.
+    pub victims: Vec<VictimRow>,
     /// kscope's programs.
     pub programs: Vec<ProgramRow>,
 }
@@ -63,6 +66,7 @@ impl Lists {
         self.ends.clear();
         self.threads.clear();
         self.disks.clear();
+        self.victims.clear();
         self.programs.clear();
         let (text, sort, falling) = (table.text.as_str(), table.sort, table.falling);
         let who = match id {
@@ -94,6 +98,10 @@ impl Lists {
             TableId::Disks => {
                 self.disks = disk_rows::disks(history, text);
                 return columns::sort(&mut self.disks, columns::DISKS, sort, falling);
+            }
+            TableId::Victims => {
+                self.victims = victims(history, look, text, place);
+                return columns::sort(&mut self.victims, columns::VICTIMS, sort, falling);
             }
             TableId::Programs => {
                 self.programs = rows::programs(history, text);
@@ -128,6 +136,7 @@ impl Lists {
             TableId::Errors => &self.errors,
             TableId::Exemplars => &self.exemplars,
             TableId::Threads => &self.threads,
+            TableId::Victims => &self.victims,
             TableId::Programs => &self.programs,
             TableId::Everything => &self.everything,
             TableId::Dead => &self.dead,

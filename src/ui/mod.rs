@@ -30,5 +30,6 @@ pub mod selection;
 pub mod tables;
 pub mod theme;
 mod tick;
+pub mod victims;
 pub mod view;
 pub mod widgets;

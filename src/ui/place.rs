@@ -28,6 +28,10 @@ pub enum Place {
     Threads,
     /// Disk: the processes that use devices.
     DiskUsers,
+    /// Scheduler: who ran while others waited, by process.
+    Blame,
+    /// The same by control group.
+    BlameByGroup,
 }
 
 /// Which single calls are listed.
@@ -49,6 +53,7 @@ impl Place {
             (View::Syscalls, Self::Exemplars(_)) => TableId::Exemplars,
             (View::Page, Self::Threads) => TableId::Threads,
             (View::Syscalls | View::Page, _) => TableId::Calls,
+            (View::Scheduler, Self::Blame | Self::BlameByGroup) => TableId::Victims,
             (View::Scheduler, _) => TableId::Delayed,
             (View::Network, Self::Connections) => TableId::Connections,
             (View::Network, _) => TableId::Talking,
@@ -60,6 +65,22 @@ impl Place {
             (View::Disk, _) => TableId::Disks,
             (View::Own, _) => TableId::Programs,
         }
+    }
+
+    /// Where a key for `to` leads from here: there, or back if this is it.
+    #[must_use]
+    pub fn towards(self, to: Self) -> Self {
+        match (self, to) {
+            (Self::BlameByGroup, Self::BlameByGroup) => Self::Blame,
+            (Self::BlameByGroup, Self::Blame) => Self::First,
+            (here, to) if here == to => Self::First,
+            (_, to) => to,
+        }
+    }
+
+    /// Is blame shown there, and so to be measured?
+    pub const fn is_blame(self) -> bool {
+        matches!(self, Self::Blame | Self::BlameByGroup)
     }
 
     /// In Syscalls, the call whose callers are listed.

@@ -20,6 +20,8 @@ pub enum TableId {
     Exemplars,
     /// Scheduler: processes that waited for a CPU.
     Delayed,
+    /// Scheduler › blame: who waited for a CPU, by whose doing.
+    Victims,
     /// Network: processes that moved bytes.
     Talking,
     /// Network: connections and listening sockets.
@@ -51,6 +53,7 @@ impl TableId {
         Self::Errors,
         Self::Exemplars,
         Self::Delayed,
+        Self::Victims,
         Self::Talking,
         Self::Connections,
         Self::Stuck,

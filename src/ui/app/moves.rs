@@ -89,12 +89,14 @@ impl App {
                 Some(id) => self.open_page(id),
                 None => self.say("no process is known to have it".into(), false),
             },
-            Some(RowId::Cgroup(_)) => self.fold(),
+            Some(RowId::Cgroup(_)) if !self.place().is_blame() => self.fold(),
             Some(RowId::Group(number)) => self.go(Place::Ends(number)),
             Some(RowId::Dead(_)) => self.say("it is gone: this is all that is left of it".into(), false),
             Some(RowId::Disk(..)) => self.go(Place::DiskUsers),
             // No key asks for it where programs are listed.
-            Some(RowId::Call(_) | RowId::Program(_)) | None => self.say("there is no row to go into".into(), false),
+            Some(RowId::Call(_) | RowId::Program(_) | RowId::Cgroup(_)) | None => {
+                self.say("there is no row to go into".into(), false)
+            }
         }
     }
 

@@ -90,7 +90,8 @@ pub const EVERYTHING: &[Column<EveryRow>] = &[
 
 /// Those that are shown unless others are chosen.
 pub const SHOWN_AT_FIRST: &[&str] = &[
-    "PID", "COMMAND", "S", "THR", "USER", "on-cpu", "cpu wait", "calls/s", "err/s", "p99 call", "tx/s", "rx/s", "read/s", "write/s", "age",
+    "PID", "COMMAND", "S", "THR", "USER", "on-cpu", "cpu wait", "calls/s", "err/s", "p99 call", "tx/s", "rx/s",
+    "read/s", "write/s", "age",
 ];
 
 /// Columns of the name at least, where it is indented.

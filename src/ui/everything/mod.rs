@@ -14,6 +14,7 @@ use std::collections::HashSet;
 
 pub use chooser::draw as draw_chooser;
 pub use list::EveryList;
+pub(super) use row::hash_of;
 pub use row::{EveryRow, Lead};
 pub use view::draw;
 

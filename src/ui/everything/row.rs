@@ -177,6 +177,6 @@ impl Row for EveryRow {
 }
 
 /// A path as a number: FNV-1a of 64 bits, under which paths of one host do not meet.
-fn hash_of(path: &str) -> u64 {
+pub(in crate::ui) fn hash_of(path: &str) -> u64 {
     path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
