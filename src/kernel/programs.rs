@@ -38,6 +38,7 @@ pub const PROGRAMS: &[Program] = &[
     beside("conn_retransmit", "tcp_retransmit_skb", Insight::Connections),
     // The ends of interrupts before their beginnings, and the switch, by which all else is told, first.
     beside("blame_switch", "sched_switch", Insight::Blame),
+    beside("blame_flush", "sched_switch", Insight::Blame),
     beside("blame_wakeup", "sched_wakeup", Insight::Blame),
     beside("blame_wakeup_new", "sched_wakeup_new", Insight::Blame),
     beside("blame_migrate", "sched_migrate_task", Insight::Blame),

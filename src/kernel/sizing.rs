@@ -78,6 +78,7 @@ impl Sizes {
             requests: if cpus <= SMALL { 2_048 } else { 4_096 },
             disks: if cpus <= SMALL { 48 } else { 64 },
             disk_processes: if cpus <= SMALL { 2_048 } else { 4_096 },
+            blame_waits: if cpus <= SMALL { 1_024 } else { 1_536 },
         }
     }
 

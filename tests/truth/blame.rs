@@ -5,9 +5,10 @@
 //! charged to the rest, and is no mistake.
 
 use std::fs;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("blame::two_busy_processes_blame_each_other", busy),
     ("blame::one_that_mostly_sleeps_blames_the_busy_one", sleepy),
     ("blame::threads_of_one_process_blame_their_own", threads),
+    ("blame::a_wait_of_thousands_of_switches_is_known_to_its_beginning", talkers),
     ("blame::it_is_measured_only_if_asked_for", not_asked),
 ];
 
@@ -46,6 +48,13 @@ pub fn workload(name: &str, args: &[String]) -> Option<Value> {
             };
             vec![in_child(|| account(turns)), in_child(|| account(busy))]
         }
+        "blame-talkers" => {
+            come_first();
+            let [there, back] = [io::pipe().unwrap(), io::pipe().unwrap()];
+            let one = talk(busy_ms(args), (&back.0, &there.1), true);
+            let other = talk(busy_ms(args), (&there.0, &back.1), false);
+            vec![in_child(|| account(busy)), one, other]
+        }
         "blame-threads" => {
             come_first();
             vec![in_child(|| of_threads(busy))]
@@ -66,6 +75,27 @@ pub fn unsupported() -> Option<String> {
 fn account(work: impl FnOnce()) -> Value {
     work();
     json!({ "run_delay_ns": Schedstat::of_this_thread().run_delay_ns })
+}
+
+fn busy_ms(args: &[String]) -> Duration {
+    Duration::from_millis(arg(args, 0))
+}
+
+/// One of two that wake each other all the time, each by a byte in a pipe.
+fn talk(time: Duration, (mut from, mut to): (&io::PipeReader, &io::PipeWriter), begins: bool) -> Child {
+    in_child(|| {
+        let (end, mut byte, mut turns) = (Instant::now() + time, [0], 0_u64);
+        if begins {
+            to.write_all(&byte).unwrap();
+        }
+        // Whoever ends first says so with another byte.
+        while Instant::now() < end && byte[0] == 0 {
+            from.read_exact(&mut byte).unwrap();
+            to.write_all(&[u8::from(Instant::now() >= end)]).unwrap();
+            turns += 1;
+        }
+        json!({ "turns": turns, "run_delay_ns": Schedstat::of_this_thread().run_delay_ns })
+    })
 }
 
 /// Two busy threads beside the main one, which waits for them.
@@ -181,6 +211,14 @@ fn sleepy() {
     let [sleepy, busy] = &report.facts.as_array().unwrap()[..] else { panic!("two children") };
     let row = victim(&report, sleepy);
     assert_most(&report, row, charged(row, "others", Some(busy)), 1);
+}
+
+fn talkers() {
+    let report = blame(&["blame-talkers", "2000"]);
+    let [busy, one, other] = &report.facts.as_array().unwrap()[..] else { panic!("three children") };
+    assert!(number(&one["turns"]) > 2_000, "two that did not talk: {one}");
+    let row = victim(&report, busy);
+    assert_most(&report, row, charged(row, "others", Some(one)) + charged(row, "others", Some(other)), 1);
 }
 
 fn threads() {

@@ -57,6 +57,8 @@ pub const UNKNOWN_OWNER: RecordKey = RecordKey(0);
 
 /// Stretches that a CPU remembers, a power of two.
 pub const STRETCHES: usize = 256;
+/// After so many, the waits that go on are charged up to then: the ring always reaches back to where they are.
+pub const FLUSH_EVERY: u64 = STRETCHES as u64 / 2;
 
 /// Who ran on a CPU from a moment on, until the next stretch begins.
 #[repr(C)]
@@ -113,16 +115,22 @@ pub struct Cpu {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 pub struct Wait {
-    /// Its beginning; of one that was moved to another CPU, when that was.
+    /// Up to when it has been charged: its beginning, unless it goes on for longer than the ring goes back.
     pub since_ns: u64,
+    /// Its beginning; of one that was moved to another CPU, when that was.
+    pub began_ns: u64,
     /// The thread's time on CPUs at the beginning: if that has grown at the end, a stay on a CPU was not seen.
     pub exec_ns: u64,
-    /// The CPU's time in interrupts at the beginning.
+    /// The CPU's time in interrupts at [`Self::since_ns`].
     pub interrupts_ns: u64,
     /// What had been stolen of the CPU by then.
     pub stolen_ns: u64,
     /// How long its group had been throttled on the CPU by then.
     pub throttled_ns: u64,
+    /// The address of the scheduler's queue of its group on the CPU; 0 if that is not known.
+    pub queue: u64,
+    /// The process.
+    pub victim: RecordKey,
     /// The CPU in whose queue it is.
     pub cpu: u32,
     /// It is itself out of the queue because of its quota, where the kernel says so (else 1).
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn layouts_have_no_padding() {
-        assert_eq!((size_of::<PairKey>(), size_of::<Pair>(), size_of::<Wait>()), (16, 16, 48));
+        assert_eq!((size_of::<PairKey>(), size_of::<Pair>(), size_of::<Wait>()), (16, 16, 72));
         assert_eq!(size_of::<Cpu>(), 64 + 32 * STRETCHES);
     }
 

@@ -43,17 +43,24 @@ impl Sums {
     }
 }
 
-/// Charges a wait to those whose time it was.
-#[inline(always)]
-pub fn divide(wait: &Wait, victim: RecordKey, ending: &Ending, cpus: [u64; WORDS]) {
+/// No CPUs.
+pub const NONE: [u64; WORDS] = [0; WORDS];
+
+/// Charges a wait, from where it has been charged to, to those whose time it was. At its end it is also asked which of
+/// `cpus` were idle meanwhile.
+#[inline(never)]
+pub fn divide(wait: &Wait, ending: &Ending, cpus: &[u64; WORDS]) -> u32 {
+    let victim = wait.victim;
     let whole = ending.now.saturating_sub(wait.since_ns);
     // A thread is throttled when it could go on in user mode: that is the beginning of its wait.
     let throttled = if wait.throttled != 0 { ending.sums.throttled_ns.saturating_sub(wait.throttled_ns) } else { 0 };
     let throttled = throttled.min(whole);
     add(victim, cause::THROTTLED, UNKNOWN_OWNER, throttled, 0);
     walk(wait, victim, ending, throttled);
-    let elsewhere = if whole >= WORTH_MOVING { idle_elsewhere(wait, ending, &cpus) } else { 0 };
+    let looks = cpus[0] | cpus[1] != 0 && ending.now.saturating_sub(wait.began_ns) >= WORTH_MOVING;
+    let elsewhere = if looks { idle_elsewhere(wait, ending, cpus) } else { 0 };
     add(victim, cause::WHOLE, UNKNOWN_OWNER, whole, elsewhere);
+    0
 }
 
 /// Goes back over the stretches of the CPU up to the beginning of the wait, or the end of its throttling.
@@ -80,18 +87,18 @@ fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 
         from_stolen: if known { wait.stolen_ns } else { u64::MAX },
         victim,
         // Zeros that the verifier does not know: else it would follow each combination of what is still zero and what not.
-        offender: RecordKey(zero),
-        others: zero,
+        offenders: [RecordKey(zero); 2],
+        others: [zero; 2],
         own: zero,
         in_interrupts: zero,
         taken: zero,
         idle: zero,
         unknown: zero,
     };
-    let steps = begun.min(STRETCHES as u64) as u32;
     // SAFETY: `step` takes what it is given here. A loop of our own would be followed turn by turn by the verifier.
-    unsafe { bpf_loop(steps, step as *mut c_void, (&raw mut walk).cast(), 0) };
-    add(victim, cause::OTHERS, walk.offender, walk.others, 0);
+    unsafe { bpf_loop(STRETCHES as u32, step as *mut c_void, (&raw mut walk).cast(), 0) };
+    add(victim, cause::OTHERS, walk.offenders[0], walk.others[0], 0);
+    add(victim, cause::OTHERS, walk.offenders[1], walk.others[1], 0);
     add(victim, cause::OWN_THREADS, UNKNOWN_OWNER, walk.own, 0);
     add(victim, cause::INTERRUPTS, UNKNOWN_OWNER, walk.in_interrupts, 0);
     add(victim, cause::STEAL, UNKNOWN_OWNER, walk.taken, 0);
@@ -115,9 +122,9 @@ struct Walk {
     from_interrupts: u64,
     from_stolen: u64,
     victim: RecordKey,
-    /// The last other process that was met, and its part.
-    offender: RecordKey,
-    others: u64,
+    /// The last two other processes that were met, and their parts: often two take turns.
+    offenders: [RecordKey; 2],
+    others: [u64; 2],
     own: u64,
     in_interrupts: u64,
     taken: u64,
@@ -160,11 +167,14 @@ impl Walk {
             self.idle += ns;
         } else if owner == UNKNOWN_OWNER {
             self.unknown += ns;
-        } else if owner == self.offender {
-            self.others += ns;
+        } else if owner == self.offenders[0] {
+            self.others[0] += ns;
+        } else if owner == self.offenders[1] {
+            self.others[1] += ns;
         } else {
-            add(self.victim, cause::OTHERS, self.offender, self.others, 0);
-            (self.offender, self.others) = (owner, ns);
+            add(self.victim, cause::OTHERS, self.offenders[1], self.others[1], 0);
+            (self.offenders[1], self.others[1]) = (self.offenders[0], self.others[0]);
+            (self.offenders[0], self.others[0]) = (owner, ns);
         }
     }
 }
@@ -205,7 +215,7 @@ const WORTH_MOVING: u64 = 50_000;
 #[inline(never)]
 fn idle_elsewhere(wait: &Wait, ending: &Ending, cpus: &[u64; WORDS]) -> u64 {
     let mut look =
-        Look { cpus: *cpus, here: wait.cpu, opened: ending.opened, since: wait.since_ns, now: ending.now, longest: 0 };
+        Look { cpus: *cpus, here: wait.cpu, opened: ending.opened, since: wait.began_ns, now: ending.now, longest: 0 };
     // SAFETY: `look_at` takes what it is given here.
     unsafe { bpf_loop(64 * WORDS as u32, look_at as *mut c_void, (&raw mut look).cast(), 0) };
     look.longest.min(look.now.saturating_sub(look.since))

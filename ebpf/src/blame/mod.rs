@@ -10,12 +10,15 @@ mod cpu;
 mod divide;
 mod waiter;
 
+use core::ffi::c_void;
+
 use aya_ebpf::bindings::{BPF_ANY, BPF_F_MMAPABLE};
+use aya_ebpf::helpers::generated::bpf_for_each_map_elem;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
-use kscope_layout::blame::{Cpu, Pair, PairKey, Stretch, Wait, inside};
+use kscope_layout::blame::{Cpu, FLUSH_EVERY, Pair, PairKey, Stretch, Wait, inside};
 use kscope_layout::{ABSENT, lost};
 
 use crate::globals::{self, get};
@@ -23,8 +26,8 @@ use crate::maps::lose;
 use crate::task::Task;
 use crate::thread;
 use cpu::{at, close_interrupt, enter_interrupt, interrupts_of, leave_interrupt, settle, turn};
-use divide::{Ending, Sums, divide};
-use waiter::{Accounts, Waiter};
+use divide::{Ending, NONE, Sums, divide};
+use waiter::{Accounts, Waiter, accounts_of};
 
 /// What was waited, by victim, cause and offender.
 #[map]
@@ -83,6 +86,27 @@ pub fn blame_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// Charges all waits in the queue of this CPU up to now, each time before the ring forgets what they waited for. Nobody else
+/// changes them meanwhile: whoever would must have the lock of the queue, which a switch has. A program of its own, since in
+/// another the verifier would follow it from each path that leads to it.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn blame_flush(ctx: BtfTracePointContext) -> i32 {
+    let (now, opened) = (now_ns(), opened_ns());
+    // SAFETY: no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(row) = BLAME_CPUS.get_ptr(cpu).filter(|_| now >= opened) else { return 0 };
+    // SAFETY: a map value, and a switch is not interrupted.
+    if unsafe { (*row).begun } % FLUSH_EVERY != 0 {
+        return 0;
+    }
+    let leaving = Waiter::new(ctx.arg(1)).tid;
+    let mut flush = Flush { leaving, cpu, now, opened, interrupts_ns: interrupts_of(cpu, now, opened) };
+    let waits = (&raw const BLAME_WAITS).cast_mut().cast();
+    // SAFETY: `flush_one` takes what it is given here.
+    unsafe { bpf_for_each_map_elem(waits, flush_one as *mut c_void, (&raw mut flush).cast(), 0) };
+    0
+}
+
 /// `sched_wakeup(struct task_struct *p)`
 #[btf_tracepoint(function = "sched_wakeup")]
 pub fn blame_wakeup(ctx: BtfTracePointContext) -> i32 {
@@ -113,9 +137,11 @@ pub fn blame_migrate(ctx: BtfTracePointContext) -> i32 {
     }
     let closed = *wait;
     let from = Sums::of(waiter.accounts(), interrupts_of(closed.cpu, now, opened));
-    divide(&closed, waiter.owner(), &Ending { now, opened, sums: from }, waiter.cpus());
-    let accounts = waiter.accounts_on(to);
+    divide(&closed, &Ending { now, opened, sums: from }, &waiter.cpus());
+    wait.queue = waiter.queue_on(to);
+    let accounts = accounts_of(wait.queue);
     wait.since_ns = now;
+    wait.began_ns = now;
     wait.cpu = to;
     wait.interrupts_ns = interrupts_of(to, now, opened);
     wait.stolen_ns = accounts.stolen_ns;
@@ -180,10 +206,13 @@ fn is_whole(wait: &Wait, task: Task, opened: u64) -> bool {
 fn begin(waiter: Waiter, cpu: u32, now: u64, interrupts_ns: u64, accounts: Accounts) {
     let wait = Wait {
         since_ns: now,
+        began_ns: now,
         exec_ns: waiter.task.exec_ns(),
         interrupts_ns,
         stolen_ns: accounts.stolen_ns,
         throttled_ns: accounts.throttled_ns,
+        queue: waiter.queue(),
+        victim: waiter.owner(),
         cpu,
         throttled: waiter.throttled(),
     };
@@ -205,7 +234,7 @@ fn end(waiter: Waiter, cpu: u32, (now, opened): (u64, u64), sums: Sums) {
         // It was moved, and that was not seen: nobody knows when.
         wait.cpu = ABSENT;
     }
-    divide(&wait, waiter.owner(), &Ending { now, opened, sums }, waiter.cpus());
+    divide(&wait, &Ending { now, opened, sums }, &waiter.cpus());
 }
 
 /// The thread leaves a CPU and was not seen to get it: it waited for all of the time in which it did not run. What happened
@@ -229,5 +258,32 @@ fn end_unseen(waiter: Waiter, cpu: u32, (now, opened): (u64, u64), last: &Stretc
         stolen_ns: last.stolen_ns,
         throttled_ns: waiter.accounts().throttled_ns,
     };
-    divide(&wait, waiter.owner(), &Ending { now: end, opened, sums }, waiter.cpus());
+    divide(&wait, &Ending { now: end, opened, sums }, &waiter.cpus());
+}
+
+/// What charging up to now needs to know.
+struct Flush {
+    /// The thread that leaves the CPU: it does not wait, though an end of its wait that was not seen may be yet to be noted.
+    leaving: u32,
+    cpu: u32,
+    now: u64,
+    opened: u64,
+    interrupts_ns: u64,
+}
+
+/// Charges one wait, if it is one of this CPU's.
+extern "C" fn flush_one(_: *mut c_void, tid: *const u32, wait: *mut Wait, flush: *mut Flush) -> i64 {
+    // SAFETY: a map value with its key, and what was passed in.
+    let (tid, wait, flush) = unsafe { (*tid, &mut *wait, &*flush) };
+    if tid == flush.leaving || wait.cpu != flush.cpu || wait.since_ns < flush.opened || wait.since_ns >= flush.now {
+        return 0;
+    }
+    let accounts = accounts_of(wait.queue);
+    let sums = Sums::of(accounts, flush.interrupts_ns);
+    divide(wait, &Ending { now: flush.now, opened: flush.opened, sums }, &NONE);
+    wait.since_ns = flush.now;
+    wait.interrupts_ns = flush.interrupts_ns;
+    wait.stolen_ns = accounts.stolen_ns;
+    wait.throttled_ns = accounts.throttled_ns;
+    0
 }

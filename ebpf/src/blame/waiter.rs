@@ -2,9 +2,9 @@
 //!
 //! Invariant: a field that the kernel does not have is no load, and its value one that tells nothing.
 
-use core::ptr;
+use core::ffi::c_void;
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use kscope_layout::blame::IDLE_OWNER;
 use kscope_layout::{ABSENT, RecordKey};
 
@@ -64,22 +64,24 @@ impl Waiter {
         accounts(queue, |at, offset| unsafe { field(at, offset) })
     }
 
-    /// The accounts of its group's queue on another CPU.
+    /// The address of that queue.
     #[inline(always)]
-    pub fn accounts_on(self, cpu: u32) -> Accounts {
+    pub fn queue(self) -> u64 {
+        // SAFETY: a checked load of a field.
+        if is_there(&globals::TASK_QUEUE) { unsafe { field(self.pointer, &globals::TASK_QUEUE) } } else { 0 }
+    }
+
+    /// The address of its group's queue on another CPU; 0 if that is not known.
+    #[inline(always)]
+    pub fn queue_on(self, cpu: u32) -> u64 {
         if !is_there(&globals::TASK_GROUP) || !is_there(&globals::GROUP_QUEUES) {
-            return Accounts { stolen_ns: 0, throttled_ns: 0 };
+            return 0;
         }
         // SAFETY: two checked loads of fields that hold checked pointers.
         let queues =
             unsafe { field::<*const *const u8>(field(self.pointer, &globals::TASK_GROUP), &globals::GROUP_QUEUES) };
         // An array of pointers is no type that the verifier knows, so from here on loads are calls.
-        // SAFETY: the helper checks the address.
-        let queue = unsafe { bpf_probe_read_kernel(queues.wrapping_add(cpu as usize)) }.unwrap_or(ptr::null());
-        accounts(queue, |at, offset| {
-            // SAFETY: the helper checks the address.
-            unsafe { bpf_probe_read_kernel(at.wrapping_add(get(offset) as usize).cast()) }.unwrap_or(0)
-        })
+        load(queues.wrapping_add(cpu as usize).cast())
     }
 
     /// Whether it is out of its queue until its group has a quota again; 1 where only the queue as a whole can be.
@@ -101,8 +103,31 @@ impl Waiter {
         }
         // SAFETY: a checked load. The helper checks the address; of a shorter set what follows it is read, too, but there
         // are no such CPUs.
-        unsafe { bpf_probe_read_kernel(field(self.pointer, &globals::TASK_CPUS)) }.unwrap_or([0; WORDS])
+        let mut cpus = [0; WORDS];
+        unsafe {
+            let at = field::<*const c_void>(self.pointer, &globals::TASK_CPUS);
+            bpf_probe_read_kernel((&raw mut cpus).cast(), size_of_val(&cpus) as u32, at);
+        }
+        cpus
     }
+}
+
+/// The accounts of a queue whose address was kept; the thread is in it, so it is still there.
+#[inline(always)]
+pub fn accounts_of(queue: u64) -> Accounts {
+    if queue == 0 {
+        return Accounts { stolen_ns: 0, throttled_ns: 0 };
+    }
+    accounts(queue as *const u8, |at, offset| load(at.wrapping_add(get(offset) as usize)))
+}
+
+/// A word of the kernel's memory; 0 where there is none. Without a branch: each is one more path for the verifier.
+#[inline(always)]
+fn load(at: *const u8) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: the helper checks the address, and writes all of the word or zeros.
+    unsafe { bpf_probe_read_kernel((&raw mut word).cast(), 8, at.cast()) };
+    word
 }
 
 /// Does the running kernel have this field?
