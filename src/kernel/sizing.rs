@@ -65,7 +65,7 @@ impl Sizes {
         Self {
             thread_slots,
             threads_more: 8_192,
-            records: (22_528 + 512 * cpus).min(28_672),
+            records: (22_528 + 512 * cpus).min(25_600),
             call_shards: cpus.next_power_of_two().min(4),
             cpus,
             errors: 8_192,
@@ -74,7 +74,6 @@ impl Sizes {
             deaths: 12_288,
             connections: 8_192,
             blame_pairs: if cpus <= SMALL { 4_096 } else { 8_192 },
-            blame_waits: if cpus <= SMALL { 1_024 } else { 2_048 },
             requests: if cpus <= SMALL { 2_048 } else { 4_096 },
             disks: if cpus <= SMALL { 48 } else { 64 },
             disk_processes: if cpus <= SMALL { 2_048 } else { 4_096 },

@@ -101,9 +101,9 @@ fn parts(ctx: &Ctx<'_>, (stats, row): (&BlameStats, &VictimRow), area: Rect, buf
 /// Bar, share, time, and who ran, or what kept it from running otherwise.
 fn line(ctx: &Ctx<'_>, part: &Part<Party>, (whole_ns, stats): (u64, &BlameStats), area: Rect, buf: &mut Buffer) {
     let share = part.ns as f64 / whole_ns.max(1) as f64;
-    let (style, shape) = look_of(part.cause, ctx.theme);
+    let (style, sign) = look_of(part.cause, ctx.theme);
     let bar = bar(share, BAR);
-    let bar = if ctx.theme.mono { bar.replace('▇', &shape.to_string()) } else { bar };
+    let bar = if ctx.theme.mono { bar.replace('▇', &sign.to_string()) } else { bar };
     let (name, more) = match &part.offender {
         Some(Party::Process(id)) => {
             let group = stats.ident(*id).map(|ident| ident.cgroup.as_str()).filter(|group| *group != "/");

@@ -61,9 +61,9 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         }
     }
     if users {
-        user_table(ctx, table, buf)
+        user_table(ctx, table, buf);
     } else {
-        device_table(ctx, table, buf)
+        device_table(ctx, table, buf);
     }
     if who.height > 0 {
         asking(ctx, who, buf);

@@ -95,7 +95,7 @@ impl App {
             Some(RowId::Disk(..)) => self.go(Place::DiskUsers),
             // No key asks for it where programs are listed.
             Some(RowId::Call(_) | RowId::Program(_) | RowId::Cgroup(_)) | None => {
-                self.say("there is no row to go into".into(), false)
+                self.say("there is no row to go into".into(), false);
             }
         }
     }

@@ -26,7 +26,9 @@ impl Baseline {
     pub fn pin(history: &History) -> Self {
         let ticks: Vec<&Tick> = history.last(PINNED).collect();
         let mut made = Vec::new();
-        ticks.iter().for_each(|tick| tick.calls_made(&mut made));
+        for tick in ticks.iter() {
+            tick.calls_made(&mut made);
+        }
         made.sort_unstable();
         made.dedup();
         let calls = made.into_iter().map(|nr| CallStats { nr, latency: merged(&ticks, nr) }).collect();
