@@ -36,13 +36,16 @@ const RUNTIMES: [(&str, &str); 6] = [
     ("", ""),
 ];
 
+/// Ends of the names of units that hold processes.
+const UNITS: [&str; 2] = [".service", ".scope"];
+
 /// What the process of a cgroup is a part of, if its path tells.
 pub fn home_of(cgroup: &str) -> Option<Home> {
     let parts: Vec<&str> = cgroup.split('/').filter(|part| !part.is_empty()).collect();
     let container =
         parts.iter().enumerate().rev().find_map(|(at, part)| container(part, parts.get(at.wrapping_sub(1))));
     container.or_else(|| {
-        let is_unit = |part: &&&str| part.ends_with(".service") || part.ends_with(".scope");
+        let is_unit = |part: &&&str| UNITS.iter().any(|kind| part.ends_with(kind));
         parts.iter().rev().find(is_unit).map(|unit| Home::Unit((*unit).to_owned()))
     })
 }

@@ -26,7 +26,7 @@ impl Baseline {
     pub fn pin(history: &History) -> Self {
         let ticks: Vec<&Tick> = history.last(PINNED).collect();
         let mut made = Vec::new();
-        for tick in ticks.iter() {
+        for tick in &ticks {
             tick.calls_made(&mut made);
         }
         made.sort_unstable();

@@ -42,6 +42,10 @@ impl StackedBar<'_> {
 impl StackedBar<'_> {
     /// Writes the name of each part below it, where it has room for the whole of it.
     pub fn names(&self, names: &[(&str, Style)], area: Rect, buf: &mut Buffer) {
+        let area = area.intersection(buf.area);
+        if area.is_empty() {
+            return;
+        }
         let mut x = area.x;
         for (cells, &(name, style)) in self.cells(area.width).into_iter().zip(names) {
             // A column between two names.
