@@ -1,4 +1,4 @@
-//! What a process does besides: bytes, switches, calls that have not returned, connections.
+//! What a process does besides: bytes of its network and its disks, switches, calls that have not returned, connections.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -22,6 +22,7 @@ pub fn draw(shown: &Shown<'_>, ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     block.render(area, buf);
     let Some(process) = shown.process else { return note(buf, inner, "It is not there any more.", ctx.theme) };
     let mut lines = traffic(ctx, process);
+    lines.push(disk(ctx, process));
     lines.push((switches(ctx, process), ctx.theme.text));
     lines.extend(connections(ctx, process));
     lines.extend(in_flight(ctx, process));
@@ -40,6 +41,16 @@ fn traffic(ctx: &Ctx<'_>, process: &ProcessStats) -> Vec<Text> {
     let style = if moved.bytes() == 0 { ctx.theme.dim } else { ctx.theme.text };
     let (mark, tx, rx) = (quality.mark(), ctx.per_s(moved.tx_bytes), ctx.per_s(moved.rx_bytes));
     vec![(format!("network  ▲ {mark}{}  ▼ {mark}{}", byte_rate(tx), byte_rate(rx)), style)]
+}
+
+fn disk(ctx: &Ctx<'_>, process: &ProcessStats) -> Text {
+    let (quality, moved) = (ctx.qualities.disk, process.disk);
+    if quality == Quality::NotAvailable {
+        return ("disk     –".into(), ctx.theme.dim);
+    }
+    let style = if moved.requests() == 0 { ctx.theme.dim } else { ctx.theme.text };
+    let (mark, read, written) = (quality.mark(), ctx.per_s(moved.read_bytes), ctx.per_s(moved.write_bytes));
+    (format!("disk     read {mark}{}, written {mark}{}", byte_rate(read), byte_rate(written)), style)
 }
 
 fn switches(ctx: &Ctx<'_>, process: &ProcessStats) -> String {
