@@ -338,6 +338,40 @@ fn the_dead_are_listed_by_command_and_the_latest_of_one() {
 }
 
 #[test]
+fn blame_says_whose_time_a_wait_was_by_process_and_by_group() {
+    let mut app = watching(View::Scheduler);
+    let shown = after(&mut app, "b");
+    assert!(app.interests().blame, "it is measured while it is shown");
+    insta::assert_snapshot!("blame", shown);
+    for size in &SIZES[1..] {
+        insta::assert_snapshot!(format!("blame-{}x{}", size.0, size.1), screen(&mut app, *size));
+    }
+    assert!(selected(&shown).contains("nginx") && selected(&shown).contains("78 % ffmpeg"), "{shown}");
+    assert!(after(&mut app, "Down").contains("Who ran while ffmpeg waited  1.10 s"));
+    let page = after(&mut app, "Enter");
+    assert!(page.contains("Scheduler › 21077 ffmpeg") && app.interests().blame, "{page}");
+    let groups = after(&mut app, "Esc g");
+    assert!(selected(&groups).contains("nginx.service") && groups.contains("by control group"), "{groups}");
+    assert!(after(&mut app, "Enter").contains("no row to go into"));
+    assert!(after(&mut app, "g").contains("Who ran while nginx waited"));
+    assert!(after(&mut app, "p 1402 Enter").contains("postgres") && !screen(&mut app, (120, 36)).contains("▸nginx"));
+    assert!(after(&mut app, "b").contains("Processes by delay") && !app.interests().blame);
+}
+
+#[test]
+fn before_blame_is_measured_it_says_so_and_what_it_costs() {
+    let mut app = App::new(settings(View::Scheduler));
+    app.on_snapshot(Arc::new(Snapshot { blame: None, ..common::snapshot(50) }));
+    let shown = after(&mut app, "b");
+    assert!(shown.contains("Measuring who runs while others wait for a CPU…") && shown.contains("longer"), "{shown}");
+    let mut failed = Snapshot { blame: None, ..common::snapshot(51) };
+    let state = ProbeState::Failed { reason: "The kernel refused it.".into(), advice: "It needs 5.17.".into() };
+    failed.probes = [ProbeStatus { name: "blame_switch", hook: "tp_btf", state }].into();
+    app.on_snapshot(Arc::new(failed));
+    assert!(screen(&mut app, (120, 36)).contains("The kernel refused it. It needs 5.17."));
+}
+
+#[test]
 fn a_filter_applies_to_every_view() {
     let mut app = watching(View::Overview);
     for view in ["1", "2", "3", "4", "5", "6", "7", "9"] {

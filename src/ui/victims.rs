@@ -30,6 +30,14 @@ impl Party {
         }
     }
 
+    /// The same where room is short: of a group the last part of its path.
+    pub fn short_name(&self, stats: &BlameStats) -> String {
+        match self {
+            Self::Process(_) => self.name(stats),
+            Self::Group(path) => path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path).to_owned(),
+        }
+    }
+
     /// Its pid, if it is a process.
     pub const fn pid(&self) -> Option<u32> {
         match self {
@@ -46,6 +54,8 @@ pub struct VictimRow {
     pub victim: Victim<Party>,
     /// Its name.
     pub name: String,
+    /// The same where room is short.
+    pub short: String,
 }
 
 impl Row for VictimRow {
@@ -73,7 +83,11 @@ pub fn victims(history: &History, look: &Look, text: &str, place: Place) -> Vec<
         passing.map(|v| in_terms_of(v, &|id| Party::Process(id))).collect()
     };
     let text = text.to_lowercase();
-    let named = all.into_iter().map(|victim| VictimRow { name: victim.who.name(stats), victim });
+    let named = all.into_iter().map(|victim| VictimRow {
+        name: victim.who.name(stats),
+        short: victim.who.short_name(stats),
+        victim,
+    });
     named.filter(|row| row.name.to_lowercase().contains(&text)).collect()
 }
 

@@ -6,6 +6,7 @@
     reason = "synthetic numbers are small and not negative"
 )]
 
+pub mod blame;
 pub mod failing;
 
 use std::sync::Arc;
@@ -359,6 +360,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
         errors: failing::errors(&processes),
         exemplars: failing::exemplars(START_S + f64::from(tick), &processes),
         cpus: (0..8).map(|cpu| cpu_stats(cpu, tick, busy && (3..6).contains(&cpu))).collect(),
+        blame: Some(blame::stats(busy, &processes)),
         processes,
         dead: dead(tick),
         turnover: Turnover { forks: 31, execs: 30, ends: 31 },

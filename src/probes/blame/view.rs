@@ -58,7 +58,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         _ => ("by process", "by control group"),
     };
     let block = pane("Scheduler › who ran while others waited", by, true, ctx.theme)
-        .title_bottom(Line::styled(format!(" {other} (g) · on while shown, ~1 µs a switch "), ctx.theme.dim));
+        .title_bottom(Line::styled(format!(" {other} (g) · ~1 µs a switch "), ctx.theme.dim));
     listing::draw(ctx, table, buf, block, (VICTIMS, rows, &empty));
     if let Some((stats, row)) = selected.filter(|_| !detail.is_empty()) {
         parts(ctx, (stats, row), detail, buf);
@@ -80,7 +80,7 @@ fn failed(snapshot: &Snapshot) -> Option<String> {
 fn parts(ctx: &Ctx<'_>, (stats, row): (&BlameStats, &VictimRow), area: Rect, buf: &mut Buffer) {
     let victim = &row.victim;
     let mark = ctx.qualities.blame.mark();
-    let title = format!("Who ran while {} waited", units::printable(&row.name));
+    let title = format!("Who ran while {} waited", units::printable(&row.short));
     let value = format!("{mark}{}", units::duration(victim.wait_ns));
     let block = pane(&title, &value, false, ctx.theme).title_bottom(below(ctx, stats, row));
     let inner = block.inner(area);

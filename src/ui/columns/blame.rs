@@ -11,7 +11,7 @@ use crate::ui::theme::Theme;
 use crate::ui::victims::VictimRow;
 use crate::ui::widgets::table::{Cell, Width};
 
-const WHY: u16 = 14;
+const WHY: u16 = 10;
 
 /// Scheduler › blame: who waited.
 pub const VICTIMS: &[Column<VictimRow>] = &[
@@ -28,7 +28,7 @@ pub const VICTIMS: &[Column<VictimRow>] = &[
         right: false,
         rank: 0,
         key: Some(|r| Key::Text(&r.name)),
-        cell: |r, c| cell(r.name.clone(), c.theme.text),
+        cell: |r, c| cell(r.short.clone(), c.theme.text),
     },
     Column::number(
         "waited",
@@ -73,7 +73,7 @@ fn most(row: &VictimRow, ctx: &Ctx<'_>) -> Cell<'static> {
         return cell("", ctx.theme.dim);
     };
     let share = units::percent(part.ns as f64 / row.victim.wait_ns.max(1) as f64);
-    let who = part.offender.as_ref().map_or_else(|| part.cause.name().to_owned(), |who| who.name(stats));
+    let who = part.offender.as_ref().map_or_else(|| part.cause.name().to_owned(), |who| who.short_name(stats));
     cell(format!("{share:>5} {who}"), ctx.theme.text)
 }
 
