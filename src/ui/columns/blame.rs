@@ -7,6 +7,7 @@ use crate::core::quality::Quality;
 use crate::core::units;
 use crate::probes::blame::stats::Cause;
 use crate::ui::ctx::Ctx;
+use crate::ui::rows::share;
 use crate::ui::theme::Theme;
 use crate::ui::victims::VictimRow;
 use crate::ui::widgets::table::{Cell, Width};
@@ -41,7 +42,14 @@ pub const VICTIMS: &[Column<VictimRow>] = &[
         },
     ),
     Column::picture("why", WHY, 2, why),
-    Column::picture("most for", 17, 1, most),
+    Column {
+        title: "most for",
+        width: Width::Fixed(17),
+        right: false,
+        rank: 1,
+        key: Some(|r| Key::Number(Some(r.victim.parts.first().map_or(0.0, |part| share(part.ns, r.victim.wait_ns))))),
+        cell: most,
+    },
     Column::number("idle cpu", 8, 5, |r| Key::Number(Some(elsewhere(r))), |r, c| part(elsewhere(r), c, "≥")),
     Column::number("unknown", 7, 4, |r| Key::Number(Some(unknown(r))), |r, c| part(unknown(r), c, "")),
 ];
@@ -72,17 +80,17 @@ fn most(row: &VictimRow, ctx: &Ctx<'_>) -> Cell<'static> {
     let (Some(part), Some(stats)) = (row.victim.parts.first(), &ctx.snapshot().blame) else {
         return cell("", ctx.theme.dim);
     };
-    let share = units::percent(part.ns as f64 / row.victim.wait_ns.max(1) as f64);
+    let share = units::percent(share(part.ns, row.victim.wait_ns));
     let who = part.offender.as_ref().map_or_else(|| part.cause.name().to_owned(), |who| who.short_name(stats));
     cell(format!("{share:>5} {who}"), ctx.theme.text)
 }
 
 fn elsewhere(row: &VictimRow) -> f64 {
-    row.victim.elsewhere_ns as f64 / row.victim.wait_ns.max(1) as f64
+    share(row.victim.elsewhere_ns, row.victim.wait_ns)
 }
 
 fn unknown(row: &VictimRow) -> f64 {
-    row.victim.unexplained_ns() as f64 / row.victim.wait_ns.max(1) as f64
+    share(row.victim.unexplained_ns(), row.victim.wait_ns)
 }
 
 fn part(share: f64, ctx: &Ctx<'_>, mark: &str) -> Cell<'static> {
