@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("connections::udp_bytes_by_socket", udp_by_socket),
     ("connections::of_500_short_ones_none_is_lost", short_ones),
     ("connections::of_a_storm_none_is_lost_unnoticed", storm),
+    ("connections::those_without_room_are_counted_as_lost", crowd),
     ("connections::a_refused_one_is_shown_once", refused),
     ("connections::what_is_sent_again_is_counted", sent_again),
     ("connections::those_of_another_network_namespace_are_counted", elsewhere),
@@ -36,6 +37,7 @@ pub fn workload(name: &str, args: &[String]) -> Option<Value> {
     match (name, args) {
         ("both-ways", [version]) => Some(talk(loopback(version))),
         ("short-connections", [_]) => Some(short_connections(arg(args, 0))),
+        ("crowd", [_]) => Some(sockets_at_once(arg(args, 0))),
         ("udp-sockets", []) => Some(udp_sockets()),
         ("refused", []) => Some(ask_in_vain()),
         ("elsewhere", []) => Some(talk_elsewhere()),
@@ -150,6 +152,46 @@ fn storm() {
         assert_eq!(known + unlisted, 2 * EACH * 1_024);
     }
     assert_eq!(section["quality"], if lost > 0 { "lower_bound" } else { "exact" });
+}
+
+/// More at once than the map has room for.
+fn crowd() {
+    const ALL: u64 = 9_000;
+    let report = report(&["crowd", &ALL.to_string()]);
+    let section = &report.json["connections"];
+    let rows = of(&report, number(&report.facts["crowd"]["pid"]));
+    let known = rows.iter().filter(|row| moved(row) == (10, 0)).count() as u64;
+    let lost = number(&section["lost"]);
+    assert!(known < ALL && known + lost >= ALL, "{known} known, {lost} events lost");
+    assert_eq!(section["quality"], "lower_bound");
+    assert_eq!(
+        traffic(report.process(number(&report.facts["crowd"]["pid"])).0),
+        10 * ALL,
+        "of the process all are known"
+    );
+}
+
+fn traffic(owner: &Value) -> u64 {
+    number(&owner["network"]["tx_bytes"])
+}
+
+/// A UDP socket after the other sends 10 bytes, and stays open until all have.
+fn sockets_at_once(times: u64) -> Value {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let room = Some(times + 100);
+    setrlimit(Resource::Nofile, Rlimit { current: room, maximum: room }).expect("a privileged process may");
+    let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let there = sink.local_addr().unwrap();
+    let crowd = in_child(|| {
+        let send = |_| {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            assert_eq!(socket.send_to(&[1; 10], there).unwrap(), 10);
+            socket
+        };
+        let sockets: Vec<UdpSocket> = (0..times).map(send).collect();
+        json!({ "sockets": sockets.len() })
+    });
+    json!({ "crowd": crowd.join() })
 }
 
 /// One after the other, 1 KiB each.
