@@ -56,11 +56,12 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
     };
     sampler::start(begin, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
+    // Who reads that it measures may ask it to stop.
+    let mut stop = Stop::new(args)?;
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
     let mut child = start(&args.command)?;
     let pid = child.as_ref().and_then(Child::id);
     let mut total = Total::new(pid);
-    let mut stop = Stop::new(args)?;
     let mut finish = Some(requests);
     let mut status = None;
     loop {

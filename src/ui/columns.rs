@@ -11,11 +11,10 @@ mod disk;
 mod errors;
 mod everything;
 mod exemplars;
+mod order;
 mod programs;
 mod stuck;
 mod threads;
-
-use std::cmp::Ordering;
 
 use ratatui::style::Style;
 use ratatui::text::Span;
@@ -27,6 +26,7 @@ pub use self::disk::{DISK_USERS, DISKS};
 pub use self::errors::ERRORS;
 pub use self::everything::{EVERYTHING, SHOWN_AT_FIRST, chosen};
 pub use self::exemplars::EXEMPLARS;
+pub use self::order::{Columns, sort};
 pub use self::programs::PROGRAMS;
 pub use self::stuck::{AGE_BAD_NS, AGE_WARN_NS, STUCK};
 pub use self::threads::THREADS;
@@ -34,7 +34,7 @@ use super::charts::bar;
 use super::ctx::Ctx;
 use super::history::Tick;
 use super::processes::ProcessRow;
-use super::rows::{CallRow, Digest, Row};
+use super::rows::{CallRow, Digest};
 use super::tables::TableId;
 use super::widgets::bar::StackedBar;
 use super::widgets::spark::spark;
@@ -318,58 +318,6 @@ pub const fn of(id: TableId) -> (&'static dyn Columns, &'static str) {
         TableId::Exemplars => (&EXEMPLARS, "took"),
         TableId::Threads => (&THREADS, ON_CPU.title),
         TableId::Programs => (&PROGRAMS, "of a CPU"),
-    }
-}
-
-/// What can be asked of the columns of a table without knowing its rows.
-pub trait Columns: Sync {
-    /// How many there are.
-    fn count(&self) -> usize;
-    /// The place of the column with this title.
-    fn titled(&self, title: &str) -> usize;
-    /// The next column that sorts, after `sort`.
-    fn next_sort(&self, sort: usize) -> usize;
-    /// Whether a column is first sorted with the largest on top: numbers are, texts and pids are not.
-    fn falls(&self, sort: usize) -> bool;
-}
-
-impl<R> Columns for &'static [Column<R>] {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn titled(&self, title: &str) -> usize {
-        self.iter().position(|c| c.title == title).unwrap_or(0)
-    }
-
-    fn next_sort(&self, sort: usize) -> usize {
-        let after = (sort + 1..self.len()).chain(0..self.len());
-        after.into_iter().find(|&at| self[at].key.is_some()).unwrap_or(0)
-    }
-
-    fn falls(&self, sort: usize) -> bool {
-        self.get(sort).is_some_and(|c| c.right && c.title != PID.title)
-    }
-}
-
-/// Sorts rows by a column, the unknown last, equals by identity.
-pub fn sort<R: Row>(rows: &mut [R], columns: &[Column<R>], at: usize, falling: bool) {
-    let Some(key) = columns.get(at).and_then(|c| c.key) else { return };
-    rows.sort_by(|a, b| {
-        a.group().cmp(&b.group()).then_with(|| key(a).compare(key(b), falling)).then_with(|| a.id().cmp(&b.id()))
-    });
-}
-
-impl Key<'_> {
-    /// Which of two stands above, the unknown always below.
-    pub fn compare(self, other: Key<'_>, falling: bool) -> Ordering {
-        let turned = |order: Ordering| if falling { order.reverse() } else { order };
-        match (self, other) {
-            (Key::Number(Some(a)), Key::Number(Some(b))) => turned(a.total_cmp(&b)),
-            (Key::Number(a), Key::Number(b)) => b.is_some().cmp(&a.is_some()),
-            (Key::Text(a), Key::Text(b)) => turned(a.cmp(b)),
-            (Key::Text(_), Key::Number(_)) | (Key::Number(_), Key::Text(_)) => Ordering::Equal,
-        }
     }
 }
 
