@@ -395,7 +395,7 @@ fn connections(busy: bool) -> Vec<Connection> {
         since_ns: 1,
         owner: (pid > 0).then_some(ProcessId { pid, birth: pid * 7 }),
         protocol: if state == State::Unconnected { Protocol::Udp } else { Protocol::Tcp },
-        local: local.parse().unwrap(),
+        local: local.parse().unwrap_or_else(|_| ([0; 4], 0).into()),
         peer: peer.parse().ok(),
         peer_name: None,
         state,
