@@ -7,6 +7,7 @@
 mod adjust;
 mod answers;
 mod arrange;
+mod asked;
 mod moves;
 
 use std::cell::Cell;
@@ -24,7 +25,7 @@ use super::help;
 use super::history::{History, Look};
 use super::keys::{self, Action};
 use super::lists::Lists;
-use super::overlay::{Asked, Overlay, Question};
+use super::overlay::{Asked as Typed, Overlay, Question};
 use super::page::Page;
 use super::place::Place;
 use super::selection::RowId;
@@ -220,7 +221,7 @@ impl App {
         if let Some(Overlay::Prompt(question, prompt)) = &mut self.overlay
             && !through
         {
-            let (question, asked) = (*question, Asked::of(prompt, event));
+            let (question, asked) = (*question, Typed::of(prompt, event));
             self.answer(question, asked);
             return None;
         }
@@ -232,13 +233,13 @@ impl App {
     }
 
     fn act(&mut self, action: Action) -> Option<Effect> {
-        if let Some(Overlay::Help(scroll)) = &self.overlay {
+        if let Some(Overlay::Help(scroll) | Overlay::Commands(scroll)) = &self.overlay {
             match action {
                 Action::Move(motion) => {
                     scroll.set(help::scrolled(scroll.get(), motion));
                     return None;
                 }
-                Action::Help | Action::Back | Action::Quit | Action::Suspend => {}
+                Action::Help | Action::Commands | Action::Back | Action::Quit | Action::Suspend => {}
                 // Whoever acts has read enough.
                 _ => self.overlay = None,
             }
@@ -300,8 +301,13 @@ impl App {
             }
             Action::Names => self.next_names(),
             Action::NextTheme => self.next_theme(),
+            Action::Commands => {
+                let shown = matches!(self.overlay, Some(Overlay::Commands(_)));
+                self.overlay = if shown { None } else { Some(Overlay::Commands(Cell::default())) };
+            }
             Action::Help => {
-                self.overlay = if self.overlay.is_some() { None } else { Some(Overlay::Help(Cell::default())) };
+                let shown = matches!(self.overlay, Some(Overlay::Help(_)));
+                self.overlay = if shown { None } else { Some(Overlay::Help(Cell::default())) };
             }
         }
         None

@@ -25,7 +25,7 @@ use super::view::View;
 use super::widgets::pane::note;
 use super::widgets::prompt::PromptLine;
 use super::widgets::text::{put, width};
-use super::{everything, help, overview, page};
+use super::{commands_view, everything, help, overview, page};
 use crate::core::units;
 use crate::model::Snapshot;
 use crate::probes::{blame, disk, lives, network, own, runqueue, stuck, syscalls};
@@ -64,6 +64,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     }
     if let Some(Overlay::Columns(cursor)) = app.overlay {
         everything::draw_chooser(&app.lists.everything.arrangement, cursor, &app.theme, body, buf);
+    }
+    if let Some(Overlay::Commands(scroll)) = &app.overlay {
+        commands_view::draw(app, scroll, body, buf);
     }
 }
 

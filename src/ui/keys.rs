@@ -64,6 +64,8 @@ pub enum Action {
     Names,
     /// The next theme.
     NextTheme,
+    /// Show or hide the lines that measure the same with other tools.
+    Commands,
     /// Show or hide the help.
     Help,
     /// Stop the program.
@@ -358,6 +360,12 @@ pub const KEYS: &[Key] = &[
         help: "the next theme",
         footer: Some("theme"),
     },
+    everywhere(
+        &[char('c')],
+        "c",
+        Action::Commands,
+        "show me the command: bpftrace, perf or ss lines that measure what is shown here",
+    ),
     Key {
         chords: &[char('?'), key(KeyCode::F(1))],
         label: "?",

@@ -6,6 +6,8 @@
 pub mod app;
 pub mod charts;
 pub mod columns;
+pub mod command;
+mod commands_view;
 pub mod connections;
 pub mod ctx;
 pub mod dead;

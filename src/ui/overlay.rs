@@ -1,4 +1,4 @@
-//! What can lie over a view: the help, or a question with a line to type the answer in.
+//! What can lie over a view: the help, commands, or a question with a line to type the answer in.
 //!
 //! Not here: what an answer does; that is `ui::app`.
 
@@ -13,6 +13,8 @@ use super::widgets::prompt::Prompt;
 pub enum Overlay {
     /// The help, scrolled down by some lines; drawing knows how far that can go.
     Help(Cell<u16>),
+    /// The lines that would measure the same with other tools, scrolled down.
+    Commands(Cell<u16>),
     /// A question and what was typed so far.
     Prompt(Question, Prompt),
     /// The columns of processes, with the cursor on one.

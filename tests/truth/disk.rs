@@ -10,13 +10,14 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::Case;
 use crate::kscope::{Report, TempDir, assert_close, number, report, run};
 use crate::workload::{arg, in_child};
+use crate::{Case, btf, privileges, trial};
 
-pub const CASES: &[Case] = &[
+const CASES: &[Case] = &[
     ("disk::reads_and_writes_of_fio_one_by_one", || {
         exact(&["--ioengine=psync", "--rw=randrw", "--bs=4k", "--io_size=24M"]);
     }),
@@ -28,14 +29,19 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Those that need a device which can be slowed down.
-pub const SLOW_CASES: &[Case] =
+const SLOW_CASES: &[Case] =
     &[("disk::latencies_are_those_of_fio", latencies), ("disk::what_hangs_is_in_flight", what_hangs)];
+
+pub fn trials() -> Vec<Trial> {
+    let plain = CASES.iter().map(|case| trial(*case, &[privileges, btf, missing]));
+    plain.chain(SLOW_CASES.iter().map(|case| trial(*case, &[privileges, btf, missing, no_brake]))).collect()
+}
 
 /// Size of the devices, bytes.
 const SIZE: u64 = 64 << 20;
 
 /// Why there is no device to try it on, if so.
-pub fn missing() -> Option<String> {
+fn missing() -> Option<String> {
     if !Path::new("/dev/loop-control").exists() {
         return Some("needs loop devices".into());
     }
@@ -47,7 +53,7 @@ pub fn missing() -> Option<String> {
 const BRAKE: &str = "/sys/fs/cgroup/blkio/blkio.throttle.read_bps_device";
 
 /// Why no device can be slowed down, if so.
-pub fn no_brake() -> Option<String> {
+fn no_brake() -> Option<String> {
     (!Path::new(BRAKE).exists()).then(|| format!("needs {BRAKE}, to slow a device down"))
 }
 

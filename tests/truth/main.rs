@@ -10,6 +10,7 @@
 mod blame;
 mod budget;
 mod causes;
+mod command;
 mod connections;
 mod dashboard;
 mod disk;
@@ -74,8 +75,6 @@ fn trials() -> Vec<Trial> {
     let quota =
         blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
     let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
-    let disk = disk::CASES.iter().map(|case| trial(*case, &[privileges, btf, disk::missing]));
-    let slow = disk::SLOW_CASES.iter().map(|case| trial(*case, &[privileges, btf, disk::missing, disk::no_brake]));
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let limited = page::LIMITED.iter().map(|case| trial(*case, &[privileges, btf, page::no_limits]));
@@ -86,8 +85,8 @@ fn trials() -> Vec<Trial> {
     all.extend(sockets);
     all.extend(blame);
     all.extend(quota);
-    all.extend(disk);
-    all.extend(slow);
+    all.extend(disk::trials());
+    all.extend(command::trials());
     all.extend(own);
     all.extend(screen);
     all

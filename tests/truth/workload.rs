@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::blame;
 use crate::causes;
+use crate::command;
 use crate::connections;
 use crate::dashboard;
 use crate::disk;
@@ -45,6 +46,7 @@ pub fn main(args: &[String]) -> ExitCode {
         lives::workload,
         dashboard::workload,
         disk::workload,
+        command::workload,
         filters::workload,
         stuck::workload,
         verdicts::workload,
