@@ -323,7 +323,7 @@ mod tests {
         assert!(lines[0].contains("@ns_in_write = hist("), "{}", lines[0]);
         assert!(lines[2].ends_with("perf trace -s -p 7,12"), "{}", lines[2]);
         let callers = Asked { place: Place::Callers(0), selected: None, ..asked };
-        assert!(super::commands(&callers)[0].line.contains("args->id == 0"));
+        assert!(commands(&callers)[0].line.contains("args->id == 0"));
     }
 
     #[test]
