@@ -158,6 +158,15 @@ fn callers_of_a_call_and_help_and_prompts() {
 }
 
 #[test]
+fn the_command_is_of_what_is_looked_at_and_devices_lead_to_their_users() {
+    let mut app = watching(View::Disk);
+    insta::assert_snapshot!("commands", after(&mut app, "c"));
+    assert!(after(&mut app, "Down c").contains("Devices"), "the key shows and hides");
+    assert!(after(&mut app, "p 1402 Enter c").contains("pid == 1402"));
+    insta::assert_snapshot!("disk-users", after(&mut app, "Esc Esc Enter"));
+}
+
+#[test]
 fn connections_are_measured_while_they_are_looked_at() {
     let mut app = watching(View::Network);
     assert!(!app.interests().connections);

@@ -30,11 +30,12 @@ pub fn draw(app: &App, scroll: &Cell<u16>, area: Rect, buf: &mut Buffer) {
         lines.extend(wrap(&lacks, area.width).into_iter().map(|text| Line::styled(text, theme.dim)));
         lines.push(Line::default());
     }
-    let height = u16::try_from(lines.len() + 1).unwrap_or(area.height).min(area.height);
+    lines.pop();
+    let height = u16::try_from(lines.len() + 2).unwrap_or(area.height).min(area.height);
     let place = Rect { y: area.y + area.height - height, height, ..area };
     Clear.render(place, buf);
     let room = height.saturating_sub(2);
-    let more = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_sub(room.max(1));
+    let more = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_sub(room);
     scroll.set(scroll.get().min(more));
     let hint = if more > 0 { " ↑↓ scroll · Esc closes " } else { " Esc closes " };
     let block = pane("The same by other tools", app.context().title(), true, theme)

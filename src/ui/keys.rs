@@ -492,7 +492,7 @@ mod tests {
         let with = |c, m| action(View::Overview, KeyEvent::new(KeyCode::Char(c), m));
         assert_eq!(with('?', KeyModifiers::SHIFT), Some(Action::Help));
         assert_eq!(with('c', KeyModifiers::CONTROL), Some(Action::Quit));
-        assert_eq!(with('c', KeyModifiers::NONE), None);
+        assert_eq!(with('c', KeyModifiers::NONE), Some(Action::Commands));
         assert_eq!(with('q', KeyModifiers::ALT), None);
     }
 
