@@ -88,12 +88,13 @@ fn talk(time: Duration, (mut from, mut to): (&io::PipeReader, &io::PipeWriter), 
         if begins {
             to.write_all(&byte).unwrap();
         }
-        // Whoever ends first says so with another byte.
+        // Whoever ends says so with another byte, or the other would wait for ever.
         while Instant::now() < end && byte[0] == 0 {
             from.read_exact(&mut byte).unwrap();
-            to.write_all(&[u8::from(Instant::now() >= end)]).unwrap();
+            to.write_all(&[0]).unwrap();
             turns += 1;
         }
+        to.write_all(&[1]).unwrap();
         json!({ "turns": turns, "run_delay_ns": Schedstat::of_this_thread().run_delay_ns })
     })
 }
