@@ -336,7 +336,7 @@ impl Source for Live {
         let records = self.records.read(&maps.records, epoch);
         let calls = self.records.host_calls(&maps.calls, epoch);
         let cpus = read_cpus(&maps.cpus);
-        let disk = self.disk.read(&mut maps.disk)?;
+        let disk = self.disk.read(&mut maps.disk, at_ns)?;
         let processes = self.processes(&threads.processes, &records, &disk);
         let peers = self.interests.exemplars || self.interests.connections;
         let exemplars = self.exemplars.read(&self.kernel.maps.exemplars, (at_ns, unix_s), &processes, peers);

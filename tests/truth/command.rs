@@ -57,9 +57,9 @@ fn no_tracefs() -> Option<String> {
 
 /// All lines of a tool, of every view: of all processes and of one; of everything, of a call, and of a thread.
 fn lines(tool: &str, pid: u32) -> Vec<command::Command> {
-    const WRITE: u32 = libc::SYS_write as u32;
+    let write = u32::try_from(libc::SYS_write).unwrap();
     let process = ProcessId { pid, birth: 0 };
-    let selections = [None, Some(RowId::Call(WRITE)), Some(RowId::Thread(process, pid))];
+    let selections = [None, Some(RowId::Call(write)), Some(RowId::Thread(process, pid))];
     let mut all: Vec<command::Command> = Vec::new();
     for view in View::ALL {
         for selected in selections {
@@ -122,7 +122,7 @@ fn try_one(command: &command::Command) {
     let shows = match command.tool {
         // Nothing needs to be sent again on a healthy host.
         "bpftrace" if line.contains("retransmit") => said.contains("Attaching"),
-        "bpftrace" => said.lines().any(|l| l.starts_with('@') && !l.ends_with("@")),
+        "bpftrace" => said.lines().any(|l| l.starts_with('@') && !l.ends_with('@')),
         "perf" if line.contains("sched") => said.contains("Maximum") || said.contains("Max delay"),
         "perf" if line.contains("--duration") => true,
         "perf" => said.contains("syscall") && said.contains("write"),

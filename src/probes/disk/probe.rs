@@ -78,9 +78,9 @@ pub struct DiskReading {
 }
 
 impl DiskReader {
-    /// Everything, as it is now. What has been counted is read before what is in flight: a request that passes from one to the
+    /// Everything, as it is now; what has begun after `at_ns` is in the next reading. What has been counted is read before what is in flight: a request that passes from one to the
     /// other meanwhile is in the next reading, and in none twice.
-    pub fn read(&mut self, maps: &mut DiskMaps) -> io::Result<DiskReading> {
+    pub fn read(&mut self, maps: &mut DiskMaps, at_ns: u64) -> io::Result<DiskReading> {
         let mut reading = DiskReading::default();
         maps.devices.for_each(|device, slot| {
             self.devices.insert(*slot, Device::of(device));
@@ -95,7 +95,7 @@ impl DiskReader {
         let mut lines: HashMap<Device, Line> = text.lines().filter_map(|line| self.line(line)).collect();
         self.find_ended(&requests, &lines, maps)?;
         for (address, started) in &requests {
-            self.sort_in(*address, started, &mut reading);
+            self.sort_in(*address, started, at_ns, &mut reading);
         }
         reading.used = (requests.len(), self.devices.len());
         let mut devices: Vec<Device> = self.devices.values().copied().collect();
@@ -113,7 +113,7 @@ impl DiskReader {
     }
 
     /// Counts a request whose end was not seen: in flight, or ended all the same.
-    fn sort_in(&self, address: u64, started: &Started, reading: &mut DiskReading) {
+    fn sort_in(&self, address: u64, started: &Started, at_ns: u64, reading: &mut DiskReading) {
         let device = self.devices.get(&started.slot).filter(|_| started.slot != NO_SLOT);
         let (Some(device), Some(direction)) = (device, Direction::ALL.get(started.direction as usize)) else { return };
         let entry = reading.devices.in_flight.entry((*device, *direction)).or_default();
@@ -125,6 +125,9 @@ impl DiskReader {
             *account = account.plus(DiskTraffic::one(*direction, bytes));
         } else {
             reading.busy.insert(started.process);
+            if started.start_ns > at_ns {
+                return;
+            }
             entry.since_ns = if entry.count == 0 { started.start_ns } else { entry.since_ns.min(started.start_ns) };
             entry.count += 1;
         }
