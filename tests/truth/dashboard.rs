@@ -226,8 +226,7 @@ fn theme() {
 
 fn help() {
     let terminal = large_dashboard();
-    // Neither the footer nor a view has room for this key.
-    let open = |screen: &str| screen.contains("Ctrl-Z");
+    let open = |screen: &str| screen.contains("Esc closes");
     assert!(!open(&terminal.screen()));
     terminal.press(&["?"]);
     terminal.wait("the help", open);
