@@ -11,7 +11,6 @@ use kscope::core::quality::Quality;
 use kscope::model::{Lost, ProbeState, ProbeStatus, Sampling, Share, Snapshot};
 use kscope::probes::own::stats::Counting;
 use kscope::ui::app::{App, Effect, Settings};
-use kscope::ui::everything::Arrangement;
 use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
 use proptest::prelude::*;
@@ -21,19 +20,7 @@ use ratatui::backend::TestBackend;
 const SIZES: [(u16, u16); 4] = [(120, 36), (80, 24), (40, 12), (20, 5)];
 
 fn settings(view: View) -> Settings {
-    Settings {
-        theme: Theme::default(),
-        user_theme_dir: None,
-        filter: Filter::default(),
-        view,
-        interval: Duration::from_secs(1),
-        budget: None,
-        hide_waiting: true,
-        arrangement: Arrangement::default(),
-        no_color: false,
-        indexed_colors: false,
-        utc_offset_s: 0,
-    }
+    Settings { view, ..Settings::default() }
 }
 
 /// A dashboard that has watched the machine become busy.

@@ -3,16 +3,13 @@
 //! Every step goes through the program's own code; what prepares it and what drops its result is not timed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kscope::core::filter::Filter;
 use kscope::export::{Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
 use kscope::ui::app::{App, Settings};
-use kscope::ui::everything::Arrangement;
 use kscope::ui::history::{History, Look};
-use kscope::ui::theme::Theme;
 use kscope::ui::view::View;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -159,19 +156,7 @@ impl Ticks<'_> {
 }
 
 fn app(view: View) -> App {
-    App::new(Settings {
-        theme: Theme::default(),
-        user_theme_dir: None,
-        filter: Filter::default(),
-        view,
-        interval: Duration::from_secs(1),
-        budget: None,
-        hide_waiting: true,
-        arrangement: Arrangement::default(),
-        no_color: false,
-        indexed_colors: false,
-        utc_offset_s: 0,
-    })
+    App::new(Settings { view, ..Settings::default() })
 }
 
 fn press(app: &mut App, code: KeyCode) {

@@ -66,6 +66,24 @@ pub struct Settings {
     pub utc_offset_s: i32,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            theme: Theme::default(),
+            user_theme_dir: None,
+            filter: Filter::default(),
+            view: View::default(),
+            interval: Duration::from_secs(1),
+            budget: None,
+            hide_waiting: true,
+            arrangement: Arrangement::default(),
+            no_color: false,
+            indexed_colors: false,
+            utc_offset_s: 0,
+        }
+    }
+}
+
 /// What the loop around the dashboard has to do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effect {

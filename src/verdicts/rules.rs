@@ -127,7 +127,7 @@ fn meanwhile(processes: &[ProcessFacts], of: &ProcessFacts) -> String {
     }
     let Some((name, (_, n))) = names.into_iter().max_by_key(|(_, sum)| *sum) else { return String::new() };
     let times = if n > 1 { format!(" ({n} processes)") } else { String::new() };
-    format!("; on the same CPUs {}{times} ran most meanwhile", printable(name))
+    format!("; on the same CPUs {}{times} ran most", printable(name))
 }
 
 const STARVED_OF_A_CPU: f64 = 0.2;

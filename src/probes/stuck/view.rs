@@ -16,15 +16,19 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No thread is inside a system call."));
     let all: usize = rows.iter().map(|row| row.threads).sum();
     let value = format!("{all} calls have not returned");
-    let block = pane("Stuck now", &value, true, ctx.theme).title_bottom(below(ctx));
+    let block = pane("Stuck now", &value, true, ctx.theme).title_bottom(below(ctx, area.width));
     listing::draw(ctx, area, buf, block, (STUCK, rows, &empty));
 }
 
-fn below(ctx: &Ctx<'_>) -> Line<'static> {
+/// From this width on there is room for what the letters mean.
+const LEGEND_FROM: u16 = 110;
+
+fn below(ctx: &Ctx<'_>, width: u16) -> Line<'static> {
     let idle = if ctx.look.hide_waiting {
         " waits by design are one row a process (w shows each)"
     } else {
         " ⋯ waits by design (w folds them)"
     };
-    Line::styled(format!("{idle} · S sleeps  D not even a signal wakes it  R works "), ctx.theme.dim)
+    let legend = if width < LEGEND_FROM { "" } else { " · S sleeps  D not even a signal wakes it  R works" };
+    Line::styled(format!("{idle}{legend} "), ctx.theme.dim)
 }
