@@ -77,7 +77,7 @@ pub const EVERYTHING: &[Column<EveryRow>] = &[
     Column::number("left/s", 7, 14, |r| number(r.sum(|p| p.voluntary)), |r, c| switches(r.sum(|p| p.voluntary), c)),
     Column::number("pushed/s", 8, 14, |r| number(r.sum(|p| p.preempted)), |r, c| switches(r.sum(|p| p.preempted), c)),
     // The order is that of the start: what began last is youngest. Turned, so that the oldest is on top.
-    Column::number("age", 6, 10, |r| Key::Number(start_ns(r).map(|ns| -(ns as f64))), age),
+    Column::number("age", 8, 10, |r| Key::Number(start_ns(r).map(|ns| -(ns as f64))), age),
     Column::number(
         "PPID",
         7,
