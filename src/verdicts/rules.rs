@@ -32,7 +32,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "starved",
-        when: "a process waits for a CPU at least as long as it runs, and for a fifth of the time of one CPU or more",
+        when: "a process waits for a CPU at least as long as it runs, and for a fifth of the time of one CPU or more; those of one name are one sentence",
         find: starved,
     },
     Rule {
@@ -132,28 +132,35 @@ fn meanwhile(processes: &[ProcessFacts], of: &ProcessFacts) -> String {
 
 const STARVED_OF_A_CPU: f64 = 0.2;
 
-/// A process that could run is kept waiting.
+/// Processes that could run are kept waiting: those of one name together, so that the many do not hide the one.
 fn starved(window: &Window<'_>) -> Vec<Verdict> {
     if !window.now().iter().all(|f| f.time_known) {
         return Vec::new();
     }
     let processes = window.processes();
-    let waits_too_long = |p: &&ProcessFacts| {
-        p.runnable_ns >= p.on_cpu_ns && p.runnable_ns as f64 / 1e9 >= STARVED_OF_A_CPU * window.seconds()
+    let mut names: BTreeMap<&str, Vec<&ProcessFacts>> = BTreeMap::new();
+    for process in &processes {
+        let waits_too_long = process.runnable_ns >= process.on_cpu_ns
+            && process.runnable_ns as f64 / 1e9 >= STARVED_OF_A_CPU * window.seconds();
+        if waits_too_long {
+            names.entry(&process.comm).or_default().push(process);
+        }
+    }
+    let sentence = |group: Vec<&ProcessFacts>| {
+        let most = group.iter().max_by_key(|p| (p.runnable_ns, std::cmp::Reverse(p.id)))?;
+        let (waited_ns, ran_ns) =
+            group.iter().fold((0, 0), |(waited, ran), p| (waited + p.runnable_ns, ran + p.on_cpu_ns));
+        let (who, wait, they) = match group.len() {
+            1 => (who(most), "waits", "it"),
+            n => (format!("{} ({n} processes)", printable(&most.comm)), "wait", "they"),
+        };
+        let share = percent(waited_ns as f64 / (waited_ns + ran_ns).max(1) as f64);
+        let sentence =
+            format!("{who} {wait} for a CPU in {share} of the time {they} could run{}", meanwhile(&processes, most));
+        let weight = waited_ns as f64 / 1e9 / window.seconds();
+        Some(verdict("starved", &sentence, Some(most), Evidence::Scheduler, weight))
     };
-    let sentence = |p: &ProcessFacts| {
-        let wants = p.runnable_ns + p.on_cpu_ns;
-        let share = p.runnable_ns as f64 / wants.max(1) as f64;
-        let sentence = format!(
-            "{} waits for a CPU in {} of the time it could run{}",
-            who(p),
-            percent(share),
-            meanwhile(&processes, p)
-        );
-        let weight = p.runnable_ns as f64 / 1e9 / window.seconds();
-        verdict("starved", &sentence, Some(p), Evidence::Scheduler, weight)
-    };
-    processes.iter().filter(waits_too_long).map(sentence).collect()
+    names.into_values().filter_map(sentence).collect()
 }
 
 const ONE_CPU_SHARE: f64 = 0.8;

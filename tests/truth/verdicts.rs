@@ -206,7 +206,10 @@ fn contended() {
     assert!(slower.starts_with("p99 of read in truth-reader") && slower.contains("is waiting for a CPU"), "{slower}");
     assert!(slower.contains(" ran most"), "{slower}");
     let starved = &one(&said, "starved", pid).sentence;
-    assert!(starved.contains("waits for a CPU in"), "{starved}");
+    assert!(starved.contains("waits for a CPU in") && starved.contains("truth-hog (3 processes)"), "{starved}");
+    let said_of_hogs = said.iter().find(|v| v.rule == "starved" && v.sentence.starts_with("truth-hog"));
+    let hogs = &said_of_hogs.unwrap_or_else(|| panic!("the three are not one sentence: {said:#?}")).sentence;
+    assert!(hogs.starts_with("truth-hog (3 processes) wait for a CPU in"), "{hogs}");
     assert!(one(&said, "one_cpu", None).sentence.contains("of all waiting"));
 }
 
