@@ -318,25 +318,15 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
         ("BLAME_PAIRS", sizes.blame_pairs),
         ("BLAME_WAITS", sizes.blame_waits),
         ("BLAME_CPUS", sizes.cpus),
+        ("REQUESTS", sizes.requests),
+        ("DEVICES", sizes.disks),
+        ("DISKS", sizes.disks * direction::COUNT),
+        ("DISKS_FREE", sizes.disks),
+        ("DISK_PROCESSES", sizes.disk_processes),
     ];
     for (name, entries) in entries {
         loader.map_max_entries(name, entries);
     }
-    loader
-        .map_max_entries("THREADS", sizes.thread_slots)
-        .map_max_entries("CAUSES", sizes.thread_slots)
-        .map_max_entries("THREADS_MORE", sizes.threads_more)
-        .map_max_entries("INDEX", sizes.records)
-        .map_max_entries("HEADS", sizes.records)
-        .map_max_entries("BUCKETS", sizes.records)
-        .map_max_entries("FREE", sizes.records)
-        .map_max_entries("CALLS", sizes.call_shards * CALL_ROWS)
-        .map_max_entries("CPUS", sizes.cpus)
-        .map_max_entries("REQUESTS", sizes.requests)
-        .map_max_entries("DEVICES", sizes.disks)
-        .map_max_entries("DISKS", sizes.disks * direction::COUNT)
-        .map_max_entries("DISKS_FREE", sizes.disks)
-        .map_max_entries("DISK_PROCESSES", sizes.disk_processes);
     loader.load(OBJECT)
 }
 
