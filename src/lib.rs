@@ -8,6 +8,7 @@ pub mod core;
 pub mod export;
 pub mod kernel;
 pub mod model;
+pub mod privileged;
 pub mod probes;
 pub mod source;
 pub mod ui;

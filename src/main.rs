@@ -24,6 +24,9 @@ use cli::{Cli, Command, FilterArgs};
 use failure::BadInput;
 use kscope::core::filter::Filter;
 use kscope::kernel::advice::LoadError;
+use kscope::kernel::loader;
+use kscope::privileged::command::Waiting;
+use kscope::privileged::helper::Helper;
 use kscope_layout::MAX_ONLY;
 
 fn main() -> ExitCode {
@@ -52,7 +55,6 @@ fn main() -> ExitCode {
 
 fn start(cli: &Cli) -> Result<()> {
     log_to(cli.dashboard.log.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     match &cli.command {
         Some(Command::Report(args)) => {
             let only = only(&args.filter)?;
@@ -62,14 +64,28 @@ fn start(cli: &Cli) -> Result<()> {
                 )
                 .into());
             }
-            runtime.block_on(report::run(args, &filter(&args.filter), &only))
+            let command = Waiting::fork(&args.command).context("cannot start the command")?;
+            let helper = start_helper(&only)?;
+            runtime()?.block_on(report::run(args, &filter(&args.filter), &only, helper, command))
         }
         Some(Command::Doctor) => doctor::run(),
         None => {
             let only = only(&cli.dashboard.filter)?;
-            runtime.block_on(run::run(&cli.dashboard, filter(&cli.dashboard.filter), only))
+            let prepared = run::prepare(&cli.dashboard, filter(&cli.dashboard.filter))?;
+            loader::check()?;
+            let helper = start_helper(&only)?;
+            runtime()?.block_on(run::run(prepared, only, helper))
         }
     }
+}
+
+/// Starts what has the rights that this process will not need. It loads while this one goes on.
+fn start_helper(only: &[u32]) -> Result<Helper> {
+    Helper::start(only).context("cannot start the process that loads kscope's programs")
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
 }
 
 /// A log, if one is asked for, goes to a file: standard error is the terminal that the dashboard draws on.

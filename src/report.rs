@@ -1,17 +1,15 @@
 //! `kscope report`: measure for a while, or while a command runs, and say once what happened.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,6 +21,8 @@ use kscope::core::ident::ProcessId;
 use kscope::core::interests::Interests;
 use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
+use kscope::privileged::command::Waiting;
+use kscope::privileged::helper::Helper;
 use kscope::probes::own::stats::Counting;
 use kscope::source::When;
 use kscope::verdicts::{Facts, Window, verdicts};
@@ -40,7 +40,13 @@ const FACTS: usize = 120;
 const QUEUE: usize = 4;
 
 /// Runs the command.
-pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()> {
+pub async fn run(
+    args: &ReportArgs,
+    filter: &Filter,
+    only: &[u32],
+    helper: Helper,
+    command: Option<Waiting>,
+) -> Result<()> {
     let runs = if args.cost { When::Always } else { When::Never };
     let budget = args.budget.and_then(|budget| budget.0);
     let (messages, mut inbox) = mpsc::channel(QUEUE);
@@ -54,13 +60,14 @@ pub async fn run(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Result<()>
         budget,
         interests: interests(args, filter),
     };
-    sampler::start(begin, messages, asked)?;
+    sampler::start(begin, helper, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     // Who reads that it measures may ask it to stop.
     let mut stop = Stop::new(args)?;
     eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
-    let mut child = start(&args.command)?;
-    let pid = child.as_ref().and_then(Child::id);
+    let name = args.command.first().map(OsString::as_os_str).unwrap_or_default();
+    let mut child = command.map(|command| Child::start(command, name)).transpose()?;
+    let pid = child.as_ref().map(|child| child.pid.as_raw_nonzero().get().unsigned_abs());
     let mut total = Total::new(pid);
     let mut finish = Some(requests);
     let mut status = None;
@@ -145,36 +152,36 @@ impl Total {
     }
 }
 
-fn start(command: &[std::ffi::OsString]) -> Result<Option<Child>> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
-    // Standard output is the report's alone, so the command's goes where messages go.
-    let output = rustix::io::dup(std::io::stderr()).context("duplicate standard error")?;
-    let child = Command::new(in_path(program).as_deref().unwrap_or(program.as_ref()))
-        .arg0(program)
-        .args(arguments)
-        .stdout(Stdio::from(output))
-        .spawn()
-        .with_context(|| format!("cannot run {}", program.to_string_lossy()))?;
-    Ok(Some(child))
+/// The command, while it runs.
+struct Child {
+    pid: Pid,
+    /// Some child of ours has ended.
+    ended: Signal,
 }
 
-/// Where a program named without a path is. Found before it is started, or every directory that does not have it would be a
-/// failed `execve` in the report.
-fn in_path(program: &OsStr) -> Option<PathBuf> {
-    if program.as_encoded_bytes().contains(&b'/') {
-        return None;
+impl Child {
+    fn start(command: Waiting, name: &OsStr) -> Result<Self> {
+        let (pid, ended) = (command.pid(), signal(SignalKind::child())?);
+        command.go().with_context(|| format!("cannot run {}", name.to_string_lossy()))?;
+        Ok(Self { pid, ended })
     }
-    let path = std::env::var_os("PATH")?;
-    let is_program =
-        |file: &PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(is_program)
+
+    /// Waits until it has ended; how it did.
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some((_, status)) = waitpid(Some(self.pid), WaitOptions::NOHANG)? {
+                return Ok(ExitStatus::from_raw(status.as_raw()));
+            }
+            self.ended.recv().await;
+        }
+    }
 }
 
 /// When to stop.
 struct Stop {
     deadline: Option<Instant>,
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Stop {
@@ -275,9 +282,9 @@ fn write(args: &ReportArgs, report: &Report) -> Result<()> {
     };
     match &args.output {
         Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
-        None => match std::io::stdout().lock().write_all(text.as_bytes()) {
+        None => match io::stdout().lock().write_all(text.as_bytes()) {
             // The reader has gone (`kscope report | head`): it has what it wanted.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.context("cannot write to standard output"),
         },
     }

@@ -18,7 +18,7 @@ use crate::failure::BadInput;
 use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::{Screen, sampler_panic};
 use kscope::core::filter::Filter;
-use kscope::kernel::loader;
+use kscope::privileged::helper::Helper;
 use kscope::source::When;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::everything::Arrangement;
@@ -30,11 +30,22 @@ const FIRST: Duration = Duration::from_millis(40);
 /// Snapshots that may wait for the screen.
 const QUEUE: usize = 2;
 
-/// Runs the dashboard until the user quits.
-pub async fn run(args: &Dashboard, filter: Filter, only: Vec<u32>) -> Result<()> {
+/// What the dashboard starts with.
+pub struct Prepared {
+    settings: Settings,
+    /// What to say about it.
+    notes: Vec<String>,
+}
+
+/// Reads what the user has configured, with the rights that kscope was started with.
+pub fn prepare(args: &Dashboard, filter: Filter) -> Result<Prepared> {
     let config = config::read(args.config.as_deref())?;
     let (settings, notes) = settings(args, config, filter)?;
-    loader::check()?;
+    Ok(Prepared { settings, notes })
+}
+
+/// Runs the dashboard until the user quits.
+pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, helper: Helper) -> Result<()> {
     let (interval, budget) = (settings.interval, settings.budget);
     let mut app = App::new(settings);
     for note in notes {
@@ -45,7 +56,7 @@ pub async fn run(args: &Dashboard, filter: Filter, only: Vec<u32>) -> Result<()>
     let (requests, asked) = std::sync::mpsc::sync_channel(QUEUE);
     let mut interests = app.interests();
     let first = interval.min(FIRST);
-    sampler::start(Start { only, first, interval, runs: When::Windows, budget, interests }, messages, asked)?;
+    sampler::start(Start { only, first, interval, runs: When::Windows, budget, interests }, helper, messages, asked)?;
     let mut events = EventStream::new();
     let mut signals = Signals::new()?;
     let mut dirty = true;

@@ -1,4 +1,4 @@
-//! The sampler: the one thread that knows what time it is. It loads the programs, and hands over what happened in each
+//! The sampler: the one thread that knows what time it is. It has the programs loaded, and hands over what happened in each
 //! interval.
 //!
 //! Invariant: the channel is bounded. Whoever does not keep up makes intervals longer, never wrong.
@@ -14,8 +14,10 @@ use tokio::sync::mpsc::Sender;
 use crate::terminal::SAMPLER;
 use kscope::core::interests::Interests;
 use kscope::kernel::loader;
-use kscope::kernel::programs::Insight;
 use kscope::model::Snapshot;
+use kscope::privileged::eyes::Eyes;
+use kscope::privileged::helper::Helper;
+use kscope::privileged::remote::Remote;
 use kscope::source::{Intervals, Pace, When};
 
 /// What the sampler says.
@@ -61,10 +63,10 @@ pub struct Start {
     pub interests: Interests,
 }
 
-/// Starts the sampler. It ends when either channel is closed.
-pub fn start(start: Start, messages: Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+/// Starts the sampler, which has `helper` load the programs. It ends when either channel is closed.
+pub fn start(start: Start, helper: Helper, messages: Sender<Message>, requests: Receiver<Request>) -> Result<()> {
     let run = move || {
-        if let Err(error) = sample(&start, &messages, requests) {
+        if let Err(error) = sample(&start, helper, &messages, requests) {
             let _ = messages.blocking_send(Message::Failed(error));
         }
     };
@@ -72,8 +74,12 @@ pub fn start(start: Start, messages: Sender<Message>, requests: Receiver<Request
     Ok(())
 }
 
-fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
-    let kernel = loader::load_with(&Insight::ALL, &start.only)?;
+fn sample(start: &Start, helper: Helper, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+    let kernel = loader::load_by(helper, &start.only, Eyes::default())?;
+    let holder = kernel.attached.remote();
+    if let Some(holder) = holder.clone() {
+        tell_its_end(holder, messages)?;
+    }
     // The first sample asks for everybody's name, which may take longer than the first interval.
     let begin = Instant::now();
     let mut intervals = Intervals::start(kernel, start.runs, start.budget, start.interests)
@@ -86,6 +92,8 @@ fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>
         if clock.gone {
             return Ok(());
         }
+        // Without programs nothing was counted: less than what happened.
+        holder.as_ref().map_or(Ok(()), Remote::is_there)?;
         listened = match next {
             Ok((snapshot, said)) => {
                 send(Message::Snapshot(Arc::new(snapshot))) && said.is_none_or(|text| send(Message::Note(text)))
@@ -98,6 +106,20 @@ fn sample(start: &Start, messages: &Sender<Message>, requests: Receiver<Request>
         }
     }
     Ok(())
+}
+
+/// Says at once when the process that holds the programs ends: an interval may be long.
+fn tell_its_end(holder: Remote, messages: &Sender<Message>) -> Result<()> {
+    // It must not keep the channel open when the sampler has ended.
+    let messages = messages.downgrade();
+    let wait = move || {
+        let error = holder.wait_for_its_end();
+        if let Some(messages) = messages.upgrade() {
+            let _ = messages.blocking_send(Message::Failed(error.into()));
+        }
+    };
+    let thread = thread::Builder::new().name("helper's end".into()).stack_size(64 << 10);
+    thread.spawn(wait).map(drop).context("cannot watch the process that holds the programs")
 }
 
 /// Ends intervals at their time, or when somebody asks for it.

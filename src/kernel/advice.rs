@@ -45,6 +45,17 @@ pub enum LoadError {
         #[source]
         error: io::Error,
     },
+    /// What the helper that loads said.
+    #[error("{message}")]
+    Told {
+        /// Why.
+        message: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The helper that loads does not answer.
+    #[error("the process that loads kscope's programs failed")]
+    Helper(#[from] io::Error),
     /// No program at all could be attached.
     #[error("none of kscope's programs could be attached: {first}")]
     NothingRuns {
@@ -70,7 +81,8 @@ impl LoadError {
                 Some(libc::ENOMEM) => "There was no memory for the maps (30 to 64 MiB): free some, or raise the limit of locked memory (`ulimit -l unlimited`) on kernels before 5.11.".into(),
                 _ => "Please report it with the output of `uname -a`.".into(),
             },
-            Self::Map { .. } => "Please report it with the output of `uname -a`.".into(),
+            Self::Told { advice, .. } => advice.clone(),
+            Self::Map { .. } | Self::Helper(_) => "Please report it with the output of `uname -a`.".into(),
             Self::NothingRuns { .. } => permission_advice(),
         }
     }

@@ -27,20 +27,52 @@ use kscope_layout::lives::{Death, events};
 use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
-use super::advice::{self, LoadError, program_failure};
+use super::advice::{self, LoadError};
 use super::attach::Attached;
 use super::call_classes::classes;
+use super::held::Held;
+use super::local::Local;
 use super::maps::{Hash, SharedArray, Stack};
 use super::offsets::{Offsets, VMLINUX};
-use super::programs::{HOOK, Insight, PROGRAMS, Program};
+use super::programs::{Insight, PROGRAMS};
 use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
 use crate::core::arguments;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProbeStatus, Qualities};
+use crate::privileged::eyes::Eyes;
+use crate::privileged::helper::Helper;
 use crate::probes::blame::stats::Tells;
 
 /// The programs as they were built; empty where they could not be (see build.rs).
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kscope-ebpf"));
+
+/// The maps that are read, in the order in which their descriptors are handed over.
+pub(crate) const MAPS: [&str; 24] = [
+    "THREADS",
+    "CAUSES",
+    "THREADS_MORE",
+    "CALLS",
+    "CPUS",
+    "CONNECTIONS",
+    "CONTROL",
+    "DEATHS",
+    "LIVES",
+    "LOST",
+    "ERRORS",
+    "EXEMPLARS",
+    "EXEMPLARS_MADE",
+    "BLAME_PAIRS",
+    "BLAME_WAITS",
+    "BLAME_SINCE",
+    "INDEX",
+    "HEADS",
+    "BUCKETS",
+    "FREE",
+    "REQUESTS",
+    "DEVICES",
+    "DISKS",
+    "DISK_PROCESSES",
+];
 
 /// The maps, ready to be read.
 #[derive(Debug)]
@@ -126,8 +158,8 @@ pub struct DiskMaps {
 /// The loaded and attached programs with their maps.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What is attached; when it goes, everything is detached.
-    pub attached: Attached,
+    /// What holds the programs; when it goes, everything is detached.
+    pub attached: Held,
     /// The maps.
     pub maps: Maps,
     /// The sizes they were made with.
@@ -138,11 +170,23 @@ pub struct Loaded {
     pub probes: Arc<[ProbeStatus]>,
     /// Descriptors of the programs, in the same order; `None` for those that were not loaded.
     pub programs: Vec<Option<OwnedFd>>,
-    offsets: Offsets,
     /// The threads that were there before were found.
     found: bool,
+    /// What blame can tell apart on this kernel.
+    tells: Tells,
+    /// Who looks into other processes.
+    pub eyes: Eyes,
     /// What each insight is worth, given which programs run.
     pub qualities: Qualities,
+}
+
+/// Every program and how it stands, with descriptors of those that were loaded, in the same order.
+#[derive(Debug)]
+pub struct Standing {
+    /// How they stand.
+    pub probes: Vec<ProbeStatus>,
+    /// Their descriptors.
+    pub programs: Vec<Option<OwnedFd>>,
 }
 
 /// Says at once what would make loading fail, as far as that can be known without trying.
@@ -167,6 +211,21 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
 /// The same, to measure nothing but these processes (all, if there is none; at most [`MAX_ONLY`]): of others the programs
 /// keep nothing, and return at once.
 pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError> {
+    let (local, descriptors) = load_here(insights, only, std::process::id())?;
+    let standing = local.standing();
+    let (found, tells) = (local.found, local.tells());
+    Loaded::new(Held::Here(Box::new(local)), &descriptors, only, standing, (found, tells))
+}
+
+/// The same in the helper: its description of what it loaded, with the maps.
+pub fn load_by(helper: Helper, only: &[u32], eyes: Eyes) -> Result<Loaded, LoadError> {
+    let (remote, told) = helper.loaded()?;
+    let loaded = Loaded::new(Held::There(remote), &told.maps, only, told.standing, (told.found, told.tells))?;
+    Ok(Loaded { eyes, ..loaded })
+}
+
+/// Loads and attaches, for the process `reader` to read; what holds the programs, and the maps by their place in [`MAPS`].
+pub(crate) fn load_here(insights: &[Insight], only: &[u32], reader: u32) -> Result<(Local, Vec<OwnedFd>), LoadError> {
     check()?;
     raise_memlock_limit();
     // Types are parsed for three: our offsets, aya's loader, which does so by itself, and its programs. Side by side, or
@@ -178,114 +237,79 @@ pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError
     let (offsets, btf) = (offsets?, btf.unwrap_or_else(|panic| resume_unwind(panic))?);
     let loader = loader.unwrap_or_else(|panic| resume_unwind(panic));
     let sizes = Sizes::of(host_facts());
-    let ebpf = create(loader, &offsets, sizes, only).map_err(|e| LoadError::Object(Box::new(e)))?;
-    let maps = open_maps(&ebpf, sizes)?;
-    let mut attached = Attached::new(ebpf);
-    let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
-    let wanted = wanted.filter(|p| !p.is_spare || offsets.has_tracepoint(p.tracepoint));
-    let idle = |name| ProbeStatus { name, hook: HOOK, state: ProbeState::Idle };
-    let begin = |p: &Program| {
-        if p.insight.is_on_demand() { idle(p.name) } else { attach(&mut attached, *p, &offsets, Some(&btf)) }
-    };
-    let probes: Vec<_> = wanted.map(begin).collect();
-    // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
-    let found = attached.load_finder(&btf).and_then(|()| attached.find_threads());
-    if !probes.iter().any(|p| p.state == ProbeState::Running) {
-        let first = probes.into_iter().find_map(|p| match p.state {
+    let ebpf = create(loader, &offsets, sizes, only, reader).map_err(|e| LoadError::Object(Box::new(e)))?;
+    fill(&ebpf, "FREE", sizes.records)?;
+    fill(&ebpf, "DISKS_FREE", sizes.disks)?;
+    let descriptors = MAPS.iter().map(|name| map_fd(&ebpf, name)).collect::<Result<_, _>>()?;
+    let local = Local::attach(Attached::new(ebpf), offsets, &btf, insights);
+    if !local.probes.iter().any(|p| p.state == ProbeState::Running) {
+        let first = local.probes.into_iter().find_map(|p| match p.state {
             ProbeState::Failed { reason, .. } => Some(reason),
             ProbeState::Running | ProbeState::Idle => None,
         });
         return Err(LoadError::NothingRuns { first: first.unwrap_or_default() });
     }
-    let qualities = qualities(&probes, found.is_ok());
     drop(btf);
     give_memory_back();
-    if let Err(error) = &found {
-        tracing::warn!("threads that were there before are found only when they stir: {}", advice::chain(error));
-    }
-    let programs = probes.iter().map(|probe| attached.descriptor(probe.name)).collect();
-    let (only, probes, found) = (only.into(), probes.into(), found.is_ok());
-    Ok(Loaded { attached, maps, sizes, only, probes, programs, offsets, found, qualities })
+    Ok((local, descriptors))
 }
 
 impl Loaded {
+    fn new(
+        attached: Held,
+        descriptors: &[OwnedFd],
+        only: &[u32],
+        standing: Standing,
+        (found, tells): (bool, Tells),
+    ) -> Result<Self, LoadError> {
+        let sizes = Sizes::of(host_facts());
+        let maps = open_maps(descriptors, sizes)?;
+        let Standing { probes, programs } = standing;
+        let qualities = qualities(&probes, found);
+        let (only, probes, eyes) = (only.into(), probes.into(), Eyes::default());
+        Ok(Self { attached, maps, sizes, only, probes, programs, found, tells, eyes, qualities })
+    }
+
     /// Attaches the programs of an insight that is measured on demand, and loads those that were not asked for before. The
     /// list of probes says how each stands then.
     pub fn open(&mut self, insight: Insight) -> Result<(), LoadError> {
-        let mut of_insight = PROGRAMS.iter().filter(|p| p.insight == insight);
-        let is_loaded = of_insight.all(|p| self.attached.has(p.name));
-        let btf = if is_loaded { None } else { Some(Btf::from_sys_fs()?) };
-        self.change(insight, |attached, offsets, program| attach(attached, program, offsets, btf.as_ref()).state);
-        if btf.is_some() {
-            drop(btf);
-            give_memory_back();
-        }
-        self.programs = self.probes.iter().map(|probe| self.attached.descriptor(probe.name)).collect();
+        let standing = self.attached.open(insight)?;
+        self.stand(standing);
         Ok(())
     }
 
     /// Detaches the programs of an insight that is measured on demand.
     pub fn close(&mut self, insight: Insight) -> Result<(), ProgramError> {
-        self.attached.detach(insight)?;
-        self.change(insight, |_, _, _| ProbeState::Idle);
+        let standing = self.attached.close(insight)?;
+        self.stand(standing);
         Ok(())
     }
 
     /// What blame can tell apart on this kernel.
-    pub fn blame_tells(&self) -> Tells {
-        let queue = self.offsets.has_all(&["TASK_QUEUE", "QUEUE_CPU"]);
-        Tells {
-            throttled: queue && self.offsets.has_all(&["QUEUE_THROTTLED", "QUEUE_THROTTLED_SINCE", "CPU_CLOCK"]),
-            steal: queue && self.offsets.has_all(&["CPU_STOLEN"]),
-            elsewhere: self.offsets.has_all(&["TASK_CPUS"]),
-        }
+    pub const fn blame_tells(&self) -> Tells {
+        self.tells
     }
 
-    /// Changes the state of the programs of an insight; those that failed stay so.
-    fn change(&mut self, insight: Insight, state: impl Fn(&mut Attached, &Offsets, Program) -> ProbeState) {
-        let mut probes = self.probes.to_vec();
-        for probe in probes.iter_mut().filter(|p| !matches!(p.state, ProbeState::Failed { .. })) {
-            if let Some(program) = program(probe.name).filter(|p| p.insight == insight) {
-                probe.state = state(&mut self.attached, &self.offsets, program);
-            }
-        }
-        self.probes = probes.into();
-        self.qualities = qualities(&self.probes, self.found);
+    fn stand(&mut self, Standing { probes, programs }: Standing) {
+        self.qualities = qualities(&probes, self.found);
+        (self.probes, self.programs) = (probes.into(), programs);
     }
 }
 
-/// The program of that name.
-fn program(name: &str) -> Option<Program> {
-    PROGRAMS.iter().find(|p| p.name == name).copied()
-}
-
-/// Attaches one program, and loads it first if that is to be done; how it stands then.
-fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: Option<&Btf>) -> ProbeStatus {
-    let (name, program) = (program.name, Program { tracepoint: offsets.tracepoint_of(program), ..program });
-    let done = match btf {
-        Some(btf) if !attached.has(name) => attached.load(program, btf),
-        _ => attached.attach(program.insight),
-    };
-    let state = match done {
-        Ok(()) => ProbeState::Running,
-        Err(error) => {
-            tracing::warn!("{name}: {}", advice::chain(&error));
-            let (reason, advice) =
-                program_failure(program.tracepoint, offsets.has_tracepoint(program.tracepoint), &error);
-            ProbeState::Failed { reason, advice }
-        }
-    };
-    ProbeStatus { name, hook: HOOK, state }
-}
-
-fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32]) -> Result<Ebpf, aya::EbpfError> {
+fn create(
+    loader: EbpfLoader<'_>,
+    offsets: &Offsets,
+    sizes: Sizes,
+    only: &[u32],
+    reader: u32,
+) -> Result<Ebpf, aya::EbpfError> {
     let mut chosen = [0; MAX_ONLY];
     chosen.iter_mut().zip(only).for_each(|(place, pid)| *place = *pid);
     let masks = [
         ("SLOT_MASK", sizes.thread_slots - 1),
         ("SHARD_MASK", sizes.call_shards - 1),
         ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
-        ("SELF_TGID", std::process::id()),
+        ("SELF_TGID", reader),
         ("EXEMPLARS_SHIFT", sizes.exemplars_shift),
     ];
     let texts = arguments::texts();
@@ -330,65 +354,67 @@ fn create(loader: EbpfLoader<'_>, offsets: &Offsets, sizes: Sizes, only: &[u32])
     loader.load(OBJECT)
 }
 
-fn open_maps(ebpf: &Ebpf, sizes: Sizes) -> Result<Maps, LoadError> {
+fn open_maps(of: &[OwnedFd], sizes: Sizes) -> Result<Maps, LoadError> {
     Ok(Maps {
-        threads: shared(ebpf, "THREADS", sizes.thread_slots)?,
-        causes: shared(ebpf, "CAUSES", sizes.thread_slots)?,
-        threads_more: Hash::new(map_fd(ebpf, "THREADS_MORE")?),
-        records: open_records(ebpf, sizes.records)?,
-        calls: shared(ebpf, "CALLS", sizes.call_shards * CALL_ROWS)?,
-        cpus: shared(ebpf, "CPUS", sizes.cpus)?,
-        connections: Hash::new(map_fd(ebpf, "CONNECTIONS")?),
-        disk: open_disk(ebpf, sizes)?,
-        control: shared(ebpf, "CONTROL", 1)?,
-        deaths: Hash::new(map_fd(ebpf, "DEATHS")?),
-        lives: shared(ebpf, "LIVES", events::COUNT)?,
-        lost: shared(ebpf, "LOST", lost::COUNT)?,
-        errors: Hash::new(map_fd(ebpf, "ERRORS")?),
+        threads: shared(of, "THREADS", sizes.thread_slots)?,
+        causes: shared(of, "CAUSES", sizes.thread_slots)?,
+        threads_more: Hash::new(own(of, "THREADS_MORE")?),
+        records: open_records(of, sizes.records)?,
+        calls: shared(of, "CALLS", sizes.call_shards * CALL_ROWS)?,
+        cpus: shared(of, "CPUS", sizes.cpus)?,
+        connections: Hash::new(own(of, "CONNECTIONS")?),
+        disk: open_disk(of, sizes)?,
+        control: shared(of, "CONTROL", 1)?,
+        deaths: Hash::new(own(of, "DEATHS")?),
+        lives: shared(of, "LIVES", events::COUNT)?,
+        lost: shared(of, "LOST", lost::COUNT)?,
+        errors: Hash::new(own(of, "ERRORS")?),
         exemplars: ExemplarMaps {
-            rings: shared(ebpf, "EXEMPLARS", sizes.exemplars())?,
-            made: shared(ebpf, "EXEMPLARS_MADE", sizes.cpus)?,
+            rings: shared(of, "EXEMPLARS", sizes.exemplars())?,
+            made: shared(of, "EXEMPLARS_MADE", sizes.cpus)?,
         },
         blame: BlameMaps {
-            pairs: Hash::new(map_fd(ebpf, "BLAME_PAIRS")?),
-            waits: Hash::new(map_fd(ebpf, "BLAME_WAITS")?),
-            since: shared(ebpf, "BLAME_SINCE", 1)?,
+            pairs: Hash::new(own(of, "BLAME_PAIRS")?),
+            waits: Hash::new(own(of, "BLAME_WAITS")?),
+            since: shared(of, "BLAME_SINCE", 1)?,
         },
     })
 }
 
-/// Opens the maps of the records and puts every slot on the stack: the slots in use stay close together.
-fn open_records(ebpf: &Ebpf, slots: u32) -> Result<RecordMaps, LoadError> {
+fn open_records(of: &[OwnedFd], slots: u32) -> Result<RecordMaps, LoadError> {
     Ok(RecordMaps {
-        index: Hash::new(map_fd(ebpf, "INDEX")?),
-        heads: shared(ebpf, "HEADS", slots)?,
-        buckets: shared(ebpf, "BUCKETS", slots)?,
-        free: stack_of_free(ebpf, "FREE", slots)?,
+        index: Hash::new(own(of, "INDEX")?),
+        heads: shared(of, "HEADS", slots)?,
+        buckets: shared(of, "BUCKETS", slots)?,
+        free: Stack::new(own(of, "FREE")?),
     })
 }
 
-fn open_disk(ebpf: &Ebpf, sizes: Sizes) -> Result<DiskMaps, LoadError> {
-    stack_of_free(ebpf, "DISKS_FREE", sizes.disks)?;
+fn open_disk(of: &[OwnedFd], sizes: Sizes) -> Result<DiskMaps, LoadError> {
     Ok(DiskMaps {
-        requests: Hash::new(map_fd(ebpf, "REQUESTS")?),
-        devices: Hash::new(map_fd(ebpf, "DEVICES")?),
-        rows: shared(ebpf, "DISKS", sizes.disks * direction::COUNT)?,
-        processes: Hash::new(map_fd(ebpf, "DISK_PROCESSES")?),
+        requests: Hash::new(own(of, "REQUESTS")?),
+        devices: Hash::new(own(of, "DEVICES")?),
+        rows: shared(of, "DISKS", sizes.disks * direction::COUNT)?,
+        processes: Hash::new(own(of, "DISK_PROCESSES")?),
     })
 }
 
-/// A stack with the numbers of all slots, the first on top.
-fn stack_of_free(ebpf: &Ebpf, name: &'static str, slots: u32) -> Result<Stack<u32>, LoadError> {
+/// Puts the numbers of all slots on a stack, the first on top: the slots in use stay close together.
+fn fill(ebpf: &Ebpf, name: &'static str, slots: u32) -> Result<(), LoadError> {
     let free = Stack::new(map_fd(ebpf, name)?);
-    for slot in (0..slots).rev() {
-        free.push(slot).map_err(|error| LoadError::Map { name, error })?;
-    }
-    Ok(free)
+    (0..slots).rev().try_for_each(|slot| free.push(slot)).map_err(|error| LoadError::Map { name, error })
 }
 
-fn shared<T: Pod>(ebpf: &Ebpf, name: &'static str, len: u32) -> Result<SharedArray<T>, LoadError> {
-    let fd = map_fd(ebpf, name)?;
+fn shared<T: Pod>(of: &[OwnedFd], name: &'static str, len: u32) -> Result<SharedArray<T>, LoadError> {
+    let fd = own(of, name)?;
     SharedArray::map(fd, len as usize).map_err(|error| LoadError::Map { name, error })
+}
+
+/// A descriptor of its own for a map that is there.
+fn own(of: &[OwnedFd], name: &'static str) -> Result<OwnedFd, LoadError> {
+    let at = MAPS.iter().position(|map| *map == name);
+    let fd = at.and_then(|at| of.get(at)).ok_or_else(|| io::Error::other("it is not among those that were made"));
+    fd.and_then(OwnedFd::try_clone).map_err(|error| LoadError::Map { name, error })
 }
 
 /// A descriptor of our own for a map. (The original stays: programs are loaded with it later.)
@@ -427,7 +453,7 @@ fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
 }
 
 /// Parsing BTF takes 18 MB for some milliseconds, which the allocator would keep for ever.
-fn give_memory_back() {
+pub(super) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions; it only returns free pages to the kernel.
     unsafe {

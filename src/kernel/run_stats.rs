@@ -15,8 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aya::sys::{Stats, enable_stats};
-
+use super::held::{Counter, On};
 use super::maps::bpf;
 use crate::probes::own::stats::{Counting, PERIOD_MS, RunStats, Runs, WINDOW_MS};
 
@@ -45,6 +44,7 @@ type Programs = Arc<[OnceLock<OwnedFd>]>;
 #[derive(Debug)]
 pub struct Meter {
     programs: Programs,
+    counter: Counter,
     mode: Mode,
 }
 
@@ -55,7 +55,7 @@ enum Mode {
     OnDemand(RunStats),
     Always {
         begin: Reading,
-        _on: OwnedFd,
+        _on: On,
     },
     /// The thread that opens the windows ends when `_open` is gone.
     Windows {
@@ -65,10 +65,10 @@ enum Mode {
 }
 
 impl Meter {
-    /// Begins to count for the programs behind these descriptors (`None`: one that was not loaded).
-    pub fn start(programs: Vec<Option<OwnedFd>>, when: When) -> Self {
+    /// Begins to count for the programs behind these descriptors (`None`: one that was not loaded). `counter` has it done.
+    pub fn start(programs: Vec<Option<OwnedFd>>, counter: Counter, when: When) -> Self {
         let place = |fd: Option<OwnedFd>| fd.map_or_else(OnceLock::new, OnceLock::from);
-        Self::begin(programs.into_iter().map(place).collect(), when)
+        Self::begin(programs.into_iter().map(place).collect(), counter, when)
     }
 
     /// Counts for the programs among these, too, that were not loaded before: all, in the same order.
@@ -81,30 +81,30 @@ impl Meter {
         }
     }
 
-    fn begin(programs: Programs, when: When) -> Self {
+    fn begin(programs: Programs, counter: Counter, when: When) -> Self {
         let mode = match when {
             When::Never => Mode::Never,
-            When::Always => match switch_on() {
+            When::Always => match switch_on(&counter) {
                 Ok(on) => Mode::Always { begin: Reading::of(&programs), _on: on },
                 Err(reason) => Mode::Denied(reason),
             },
-            When::Windows => start_windows(&programs),
+            When::Windows => start_windows(&programs, &counter),
             When::OnDemand => Mode::OnDemand(RunStats { counting: Counting::Waiting, ..RunStats::default() }),
         };
-        Self { programs, mode }
+        Self { programs, counter, mode }
     }
 
     /// Begins anew, to count at other times.
     #[must_use]
     pub fn restarted(self, when: When) -> Self {
-        Self::begin(self.programs, when)
+        Self::begin(self.programs, self.counter, when)
     }
 
     /// Counts as long as `wait` takes, where that was asked for; reading then yields what was counted last. `attached` is the
     /// part of the time in which each program is attached, for what is counted while all are.
     pub fn count(&mut self, attached: Vec<f64>, wait: impl FnOnce()) {
         let Mode::OnDemand(last) = &mut self.mode else { return wait() };
-        match switch_on() {
+        match switch_on(&self.counter) {
             Ok(on) => {
                 let begin = Reading::of(&self.programs);
                 wait();
@@ -131,23 +131,23 @@ impl Meter {
     }
 }
 
-/// Counting lasts as long as the descriptor.
-fn switch_on() -> Result<OwnedFd, Arc<str>> {
-    enable_stats(Stats::RunTime).map_err(|error| match error.io_error.raw_os_error() {
+/// Counting lasts as long as what is returned.
+fn switch_on(counter: &Counter) -> Result<On, Arc<str>> {
+    counter.switch_on().map_err(|error| match error.raw_os_error() {
         Some(libc::EPERM) => "Run statistics need CAP_SYS_ADMIN: start kscope with sudo.".into(),
         // Before Linux 5.8.
         Some(libc::EINVAL) => "This kernel has no run statistics.".into(),
-        _ => format!("The kernel refuses run statistics: {}.", error.io_error).into(),
+        _ => format!("The kernel refuses run statistics: {error}.").into(),
     })
 }
 
-fn start_windows(programs: &Programs) -> Mode {
+fn start_windows(programs: &Programs, counter: &Counter) -> Mode {
     let last = Arc::new(Mutex::new(RunStats { counting: Counting::Waiting, ..RunStats::default() }));
     let (open, closed) = channel();
-    let (mine, programs) = (Arc::clone(&last), Arc::clone(programs));
+    let (mine, programs, counter) = (Arc::clone(&last), Arc::clone(programs), counter.clone());
     let run = move || {
         let publish = |stats| *mine.lock().unwrap_or_else(PoisonError::into_inner) = stats;
-        if let Err(reason) = windows(&programs, &closed, publish) {
+        if let Err(reason) = windows(&programs, &counter, &closed, publish) {
             publish(RunStats { counting: Counting::Denied(reason), ..RunStats::default() });
         }
     };
@@ -158,14 +158,19 @@ fn start_windows(programs: &Programs) -> Mode {
 }
 
 /// Opens a window in each period until nobody listens any more.
-fn windows(programs: &Programs, closed: &Receiver<Infallible>, publish: impl Fn(RunStats)) -> Result<(), Arc<str>> {
+fn windows(
+    programs: &Programs,
+    counter: &Counter,
+    closed: &Receiver<Infallible>,
+    publish: impl Fn(RunStats),
+) -> Result<(), Arc<str>> {
     let start = Instant::now();
     for number in 0.. {
         let due = start + PERIOD * number + offset(number);
         if is_closed(closed, due.saturating_duration_since(Instant::now())) {
             break;
         }
-        let on = switch_on()?;
+        let on = switch_on(counter)?;
         let begin = Reading::of(programs);
         let over = is_closed(closed, WINDOW);
         let end = Reading::of(programs);
@@ -277,11 +282,11 @@ mod tests {
 
     #[test]
     fn without_programs_there_is_nothing_and_nothing_waits() {
-        let meter = Meter::start(vec![None], When::Never);
+        let meter = Meter::start(vec![None], Counter::Here, When::Never);
         let stats = meter.read();
         assert_eq!((stats.counting, stats.misses), (Counting::Off, vec![None]));
         // With the privilege or without: reading answers at once.
-        let meter = Meter::start(vec![None], When::Windows);
+        let meter = Meter::start(vec![None], Counter::Here, When::Windows);
         let stats = meter.read();
         assert!(matches!(stats.counting, Counting::Waiting | Counting::Denied(_)), "{stats:?}");
     }

@@ -77,12 +77,14 @@ impl Live {
     /// A source that reads `kernel` and has the runs of its programs counted.
     pub fn new(mut kernel: Loaded, runs: When) -> Self {
         Self {
-            meter: Meter::start(std::mem::take(&mut kernel.programs), runs),
+            meter: Meter::start(std::mem::take(&mut kernel.programs), kernel.attached.counter(), runs),
+            exemplars: ExemplarReader::new(kernel.eyes.clone()),
+            stuck: StuckReader::new(kernel.eyes.clone()),
+            connections: ConnectionReader::new(kernel.eyes.clone()),
             kernel,
             threads: ThreadReader::default(),
             records: RecordReader::default(),
             errors: ErrorReader::default(),
-            exemplars: ExemplarReader::default(),
             disk: DiskReader::default(),
             processes: Processes::default(),
             leaving: Leaving::default(),
@@ -91,10 +93,8 @@ impl Live {
             threadless: HashSet::new(),
             last_read: Duration::ZERO,
             interests: Interests::default(),
-            stuck: StuckReader::default(),
             ledger: Ledger::default(),
             began_ns: monotonic_ns(),
-            connections: ConnectionReader::default(),
             blame: BlameReader::default(),
             page: PageReader::default(),
         }
@@ -182,7 +182,8 @@ impl Live {
 
     /// Has the runs of programs counted at other times.
     pub fn count_runs_when(&mut self, when: When) {
-        let meter = std::mem::replace(&mut self.meter, Meter::start(Vec::new(), When::Never));
+        let meter =
+            std::mem::replace(&mut self.meter, Meter::start(Vec::new(), self.kernel.attached.counter(), When::Never));
         self.meter = meter.restarted(when);
     }
 

@@ -6,7 +6,7 @@
 
 pub mod diag;
 mod names;
-mod owners;
+pub mod owners;
 pub mod probe;
 pub mod stats;
 pub mod view;

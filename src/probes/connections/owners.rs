@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::core::ident::ProcessId;
+use crate::privileged::eyes::Eyes;
 
 /// Descriptors that are looked at in one sample.
 const MOST_FILES: usize = 16_384;
@@ -20,6 +21,7 @@ const PATIENCE: u32 = 16;
 /// Who holds which socket.
 #[derive(Debug, Default)]
 pub struct Owners {
+    eyes: Eyes,
     by_inode: HashMap<u32, ProcessId>,
     /// How often those were looked for whose holder is not known. It may never be: one in another PID namespace.
     tries: HashMap<u32, u32>,
@@ -28,6 +30,11 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// One that looks through these eyes.
+    pub fn new(eyes: Eyes) -> Self {
+        Self { eyes, ..Self::default() }
+    }
+
     /// Who holds a socket, as far as that was found.
     pub fn of(&self, inode: u32) -> Option<ProcessId> {
         self.by_inode.get(&inode).copied()
@@ -46,11 +53,13 @@ impl Owners {
             if missing == 0 || files >= MOST_FILES || number >= MOST_PROCESSES {
                 return;
             }
-            files += sockets_of(id.pid, |inode| {
+            let (sockets, looked_at) = self.eyes.sockets(id.pid);
+            files += looked_at;
+            for inode in sockets {
                 if due.contains(&inode) && self.by_inode.insert(inode, *id).is_none() {
                     missing -= 1;
                 }
-            });
+            }
         }
     }
 
@@ -67,19 +76,19 @@ impl Owners {
     }
 }
 
-/// Calls `each` with the inodes of the sockets that a process has open; how many files were looked at.
-fn sockets_of(pid: u32, mut each: impl FnMut(u32)) -> usize {
+/// The inodes of the sockets that a process has open, and how many files were looked at. It needs the right to trace the
+/// process.
+pub fn sockets_of(pid: u32) -> (Vec<u32>, usize) {
     // Gone, or not ours to look at.
-    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return 1 };
+    let Ok(files) = fs::read_dir(format!("/proc/{pid}/fd")) else { return (Vec::new(), 1) };
     let mut count = 1;
+    let mut inodes = Vec::new();
     for file in files.take(MOST_FILES).flatten() {
         count += 1;
-        if let Some(inode) = fs::read_link(file.path()).ok().and_then(|link| socket_inode(link.as_os_str().as_bytes()))
-        {
-            each(inode);
-        }
+        let link = fs::read_link(file.path()).ok();
+        inodes.extend(link.and_then(|link| socket_inode(link.as_os_str().as_bytes())));
     }
-    count
+    (inodes, count)
 }
 
 /// The number in `socket:[4711]`.

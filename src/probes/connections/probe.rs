@@ -21,6 +21,7 @@ use super::stats::{Connection, Protocol, State, plain};
 use crate::core::ident::ProcessId;
 use crate::kernel::maps::Hash;
 use crate::model::ProcessSample;
+use crate::privileged::eyes::Eyes;
 
 /// Sockets that are read of the kernel's lists.
 const MOST_LISTED: usize = 16_384;
@@ -77,6 +78,11 @@ type Counted = HashMap<u64, layout::Connection>;
 type Listed = HashMap<u64, Socket>;
 
 impl ConnectionReader {
+    /// One that looks for owners through these eyes.
+    pub fn new(eyes: Eyes) -> Self {
+        Self { owners: Owners::new(eyes), ..Self::default() }
+    }
+
     /// Reads all connections at `now_ns`. `processes` is that sample's, ordered; if `only` names pids, then only theirs.
     pub fn read(
         &mut self,

@@ -10,7 +10,6 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -22,6 +21,7 @@ use crate::core::ident::ProcessId;
 use crate::core::units::printable_bytes;
 use crate::kernel::loader::ExemplarMaps;
 use crate::model::ProcessSample;
+use crate::privileged::eyes::Eyes;
 use crate::probes::stuck::sockets::{TABLES, socket};
 use crate::probes::syscalls::names::waits;
 
@@ -38,12 +38,18 @@ pub struct ExemplarReader {
     /// Entries of the rings that were ever used.
     used: usize,
     names: Names,
+    eyes: Eyes,
 }
 
 /// Names of processes as exemplars share them.
 type Names = HashMap<ProcessId, (Arc<str>, Arc<str>)>;
 
 impl ExemplarReader {
+    /// One that looks through these eyes.
+    pub fn new(eyes: Eyes) -> Self {
+        Self { eyes, ..Self::default() }
+    }
+
     /// Those that came. `now` is this moment, ns of `CLOCK_MONOTONIC` and seconds since 1970; `peers`: sockets are looked up.
     pub fn read(
         &mut self,
@@ -55,7 +61,7 @@ impl ExemplarReader {
         let (came, overwritten) = self.take(maps);
         self.names.clear();
         let list: Vec<Exemplar> = came.iter().map(|raw| self.exemplar(raw, now, processes)).collect();
-        Arc::new(Exemplars::new(with_files(list, peers), overwritten))
+        Arc::new(Exemplars::new(with_files(list, peers, &self.eyes), overwritten))
     }
 
     /// Entries that hold something.
@@ -154,7 +160,7 @@ fn socket_address(bytes: &[u8; layout::TEXT]) -> Option<String> {
 }
 
 /// Asks what the first descriptors of the slowest are open on.
-fn with_files(mut list: Vec<Exemplar>, peers: bool) -> Vec<Arc<Exemplar>> {
+fn with_files(mut list: Vec<Exemplar>, peers: bool, eyes: &Eyes) -> Vec<Arc<Exemplar>> {
     list.sort_by_key(|e| (waits(e.nr), Reverse(e.latency_ns)));
     let mut of_process: HashMap<(ProcessId, u32), usize> = HashMap::new();
     let mut asked = 0;
@@ -166,7 +172,7 @@ fn with_files(mut list: Vec<Exemplar>, peers: bool) -> Vec<Arc<Exemplar>> {
             continue;
         }
         (*own, asked) = (*own + 1, asked + 1);
-        let file = file(exemplar.id.pid, fd).unwrap_or_default();
+        let file = file(eyes, exemplar.id.pid, fd).unwrap_or_default();
         let peer = sockets.as_mut().and_then(|sockets| sockets.named(exemplar.id.pid, &file));
         exemplar.file = peer.unwrap_or(file);
     }
@@ -182,10 +188,9 @@ fn descriptor(exemplar: &Exemplar) -> Option<i32> {
     (fd >= 0).then_some(fd)
 }
 
-fn file(pid: u32, fd: i32) -> Option<String> {
-    let link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?;
-    let bytes = link.as_os_str().as_bytes();
-    Some(printable_bytes(&bytes[..bytes.len().min(LONGEST)]))
+fn file(eyes: &Eyes, pid: u32, fd: i32) -> Option<String> {
+    let link = eyes.link(pid, fd.unsigned_abs())?;
+    Some(printable_bytes(&link[..link.len().min(LONGEST)]))
 }
 
 /// The tables of sockets, each read when it is first needed in an interval.

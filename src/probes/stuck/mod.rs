@@ -4,6 +4,7 @@
 //! are there when somebody looks.
 
 mod args;
+pub mod asked;
 mod asleep;
 mod locks;
 pub mod probe;

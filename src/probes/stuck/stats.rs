@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 
@@ -32,7 +34,7 @@ impl State {
 }
 
 /// What procfs says of a waiting thread.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     /// Name of the thread.
     pub comm: String,

@@ -1,0 +1,142 @@
+//! The helper: the only process that may load and attach.
+//!
+//! It loads when it starts, hands the maps over once, and then does what is on a closed list of requests (`wire.rs`), until its
+//! socket closes or the process that draws ends. What it attached goes with it.
+//!
+//! Invariant: nothing that arrives makes it do anything that is not on the list.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use aya::programs::ProgramError;
+use aya::sys::{Stats, enable_stats};
+
+use super::description::{Description, Failure};
+use super::process::{self, Started};
+use super::remote::Remote;
+use super::wire::{self, Request, Status};
+use crate::kernel::advice::{self, LoadError};
+use crate::kernel::loader::{Standing, load_here};
+use crate::kernel::local::Local;
+use crate::kernel::programs::Insight;
+use crate::probes::blame::stats::Tells;
+
+/// So often runs can be counted at the same time: in windows, and for one interval of a budget that begins meanwhile.
+const MOST_COUNTS: usize = 4;
+
+/// The helper while it loads.
+#[derive(Debug)]
+pub struct Helper(Started);
+
+impl Helper {
+    /// Starts it. It measures these processes only, or all if there is none; what this process does is left out.
+    pub fn start(only: &[u32]) -> io::Result<Self> {
+        let reader = std::process::id();
+        process::start(c"kscope-helper", |socket| serve(&socket, only, reader)).map(Self)
+    }
+
+    /// Its process id.
+    pub const fn pid(&self) -> u32 {
+        self.0.pid
+    }
+
+    /// Waits until it has loaded and attached everything that can be.
+    pub fn loaded(self) -> Result<(Remote, Description), LoadError> {
+        match wire::answered(&self.0.socket)? {
+            Some((Status::Done, text, fds)) => Ok((Remote::new(self.0.socket), Description::received(&text, fds)?)),
+            Some((_, text, _)) => {
+                let Failure { message, advice } = serde_json::from_slice(&text).map_err(io::Error::from)?;
+                Err(LoadError::Told { message, advice })
+            }
+            None => Err(io::Error::other("it ended before it had loaded anything").into()),
+        }
+    }
+}
+
+/// What the helper does. It ends when whoever asks has ended.
+fn serve(socket: &OwnedFd, only: &[u32], reader: u32) {
+    let loaded = load_here(&Insight::ALL, only, reader);
+    let (local, maps) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse_all(socket, &error),
+    };
+    let (found, tells) = (local.found, local.tells());
+    let description = Description { maps, standing: local.standing(), found, tells };
+    let (text, fds) = description.sent();
+    if wire::answer(socket, Status::Done, &text, &fds).is_ok() {
+        drop((text, fds));
+        drop(description);
+        Work { local, counts: Vec::new() }.answer_all(socket);
+    }
+}
+
+fn refuse_all(socket: &OwnedFd, error: &LoadError) {
+    let failure = Failure { message: advice::chain(error), advice: error.advice() };
+    let text = serde_json::to_vec(&failure).unwrap_or_default();
+    // If nobody listens there is nobody to tell.
+    let _ = wire::answer(socket, Status::Failed(0), &text, &[]);
+}
+
+/// What is loaded, and what is counted.
+struct Work {
+    local: Local,
+    /// Runs are counted as long as there is one.
+    counts: Vec<OwnedFd>,
+}
+
+impl Work {
+    fn answer_all(&mut self, socket: &OwnedFd) {
+        // One byte more than a request has: what is longer is seen to be.
+        let mut buffer = [0; Request::SIZE + 1];
+        loop {
+            let request = match wire::receive(socket, &mut buffer) {
+                // Whatever descriptors came along are closed.
+                Ok(Some((length, _))) => buffer.get(..length).and_then(Request::decode),
+                Ok(None) => return,
+                Err(_) => None,
+            };
+            if self.answer(socket, request).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Does what is asked for and says how that went. Fails when nobody listens any more.
+    fn answer(&mut self, socket: &OwnedFd, request: Option<Request>) -> io::Result<()> {
+        let Some(request) = request else { return wire::answer(socket, Status::Refused, &[], &[]) };
+        match self.act(request) {
+            Ok(None) => wire::answer(socket, Status::Done, &[], &[]),
+            Ok(Some(standing)) => {
+                let description = Description { maps: Vec::new(), standing, found: false, tells: Tells::default() };
+                let (text, fds) = description.sent();
+                wire::answer(socket, Status::Done, &text, &fds)
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                let none: [BorrowedFd<'_>; 0] = [];
+                wire::answer(socket, Status::Failed(errno), error.to_string().as_bytes(), &none)
+            }
+        }
+    }
+
+    fn act(&mut self, request: Request) -> io::Result<Option<Standing>> {
+        match request {
+            Request::Attach(insight) => self.local.attached().attach(insight).map_err(plain)?,
+            Request::Detach(insight) => self.local.attached().detach(insight).map_err(plain)?,
+            Request::FindThreads => self.local.attached().find_threads().map_err(plain)?,
+            Request::Open(insight) => return self.local.open(insight).map(Some).map_err(io::Error::other),
+            Request::Close(insight) => return self.local.close(insight).map(Some).map_err(plain),
+            Request::CountRuns if self.counts.len() < MOST_COUNTS => {
+                self.counts.push(enable_stats(Stats::RunTime).map_err(|error| error.io_error)?);
+            }
+            Request::CountRuns => return Err(io::Error::other("runs are counted often enough")),
+            Request::CountRunsNoMore => drop(self.counts.pop()),
+        }
+        Ok(None)
+    }
+}
+
+/// The sentence of an error, as one that can be sent.
+fn plain(error: ProgramError) -> io::Error {
+    io::Error::other(advice::chain(&error))
+}
