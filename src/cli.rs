@@ -61,6 +61,10 @@ pub struct Dashboard {
     /// Write a log of what kscope does to this file
     #[arg(long, value_name = "FILE", global = true)]
     pub log: Option<PathBuf>,
+    /// Keep the right to look into other processes (`CAP_SYS_PTRACE`) in no process of kscope: then it does not say what files,
+    /// addresses and functions of the kernel their calls wait for
+    #[arg(long, global = true)]
+    pub no_ptrace: bool,
 }
 
 /// Which processes.

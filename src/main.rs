@@ -11,7 +11,7 @@ mod terminal;
 
 use std::fs::File;
 use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -26,7 +26,8 @@ use kscope::core::filter::Filter;
 use kscope::kernel::advice::LoadError;
 use kscope::kernel::loader;
 use kscope::privileged::command::Waiting;
-use kscope::privileged::helper::Helper;
+use kscope::privileged::rights::Caller;
+use kscope::privileged::{self, Separated, files};
 use kscope_layout::MAX_ONLY;
 
 fn main() -> ExitCode {
@@ -65,23 +66,30 @@ fn start(cli: &Cli) -> Result<()> {
                 .into());
             }
             let command = Waiting::fork(&args.command).context("cannot start the command")?;
-            let helper = start_helper(&only)?;
-            runtime()?.block_on(report::run(args, &filter(&args.filter), &only, helper, command))
+            let output = args.output.as_deref().map(|path| create(path, "the report")).transpose()?;
+            let separated = separate(cli, &only, Vec::new())?;
+            runtime()?.block_on(report::run(args, &filter(&args.filter), &only, separated, command, output))
         }
         Some(Command::Doctor) => doctor::run(),
         None => {
             let only = only(&cli.dashboard.filter)?;
             let prepared = run::prepare(&cli.dashboard, filter(&cli.dashboard.filter))?;
             loader::check()?;
-            let helper = start_helper(&only)?;
-            runtime()?.block_on(run::run(prepared, only, helper))
+            let separated = separate(cli, &only, prepared.reads())?;
+            runtime()?.block_on(run::run(prepared, only, separated))
         }
     }
 }
 
-/// Starts what has the rights that this process will not need. It loads while this one goes on.
-fn start_helper(only: &[u32]) -> Result<Helper> {
-    Helper::start(only).context("cannot start the process that loads kscope's programs")
+/// Starts the processes that have rights, and gives up those of this one.
+fn separate(cli: &Cli, only: &[u32], reads: Vec<PathBuf>) -> Result<Separated> {
+    privileged::separate(only, !cli.dashboard.no_ptrace, reads)
+        .context("cannot separate what needs rights from the rest")
+}
+
+/// A file that the user asked for, for whoever called.
+fn create(path: &Path, what: &str) -> Result<File> {
+    files::create(path, Caller::of_sudo()).with_context(|| format!("cannot write {what} {}", path.display()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -91,7 +99,8 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// A log, if one is asked for, goes to a file: standard error is the terminal that the dashboard draws on.
 fn log_to(path: Option<&Path>) -> Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let file = File::create(path).with_context(|| format!("cannot write the log {}", path.display()))?;
+    let file = create(path, "the log")?;
+    file.set_len(0).with_context(|| format!("cannot empty the log {}", path.display()))?;
     let filter = EnvFilter::try_from_env("KSCOPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(Mutex::new(file)).init();
     Ok(())

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -21,8 +23,8 @@ use kscope::core::ident::ProcessId;
 use kscope::core::interests::Interests;
 use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
+use kscope::privileged::Separated;
 use kscope::privileged::command::Waiting;
-use kscope::privileged::helper::Helper;
 use kscope::probes::own::stats::Counting;
 use kscope::source::When;
 use kscope::verdicts::{Facts, Window, verdicts};
@@ -44,8 +46,9 @@ pub async fn run(
     args: &ReportArgs,
     filter: &Filter,
     only: &[u32],
-    helper: Helper,
+    separated: Separated,
     command: Option<Waiting>,
+    output: Option<File>,
 ) -> Result<()> {
     let runs = if args.cost { When::Always } else { When::Never };
     let budget = args.budget.and_then(|budget| budget.0);
@@ -60,7 +63,7 @@ pub async fn run(
         budget,
         interests: interests(args, filter),
     };
-    sampler::start(begin, helper, messages, asked)?;
+    sampler::start(begin, separated, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
     // Who reads that it measures may ask it to stop.
     let mut stop = Stop::new(args)?;
@@ -90,7 +93,7 @@ pub async fn run(
         sum.ok_or_else(|| anyhow!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known")))?;
     let scope = scope(&sum, filter, family);
     let command = pid.map(|pid| result(pid, status));
-    write(args, &Report::new(&sum, &scope, command, verdicts(&Window::new(facts.iter()))))
+    write(args, output, &Report::new(&sum, &scope, command, verdicts(&Window::new(facts.iter()))))
 }
 
 /// What is measured beside that which always is. What calls in flight wait for is asked once for each, which costs little.
@@ -274,18 +277,28 @@ fn result(pid: u32, status: Option<ExitStatus>) -> CommandResult {
     CommandResult { pid, status: status.and_then(|s| s.code()), signal: status.and_then(|s| s.signal()) }
 }
 
-fn write(args: &ReportArgs, report: &Report) -> Result<()> {
+fn write(args: &ReportArgs, output: Option<File>, report: &Report) -> Result<()> {
     let text = match args.format {
         Format::Text => to_text(report),
         Format::Json => to_json(report),
         Format::Csv => to_csv(report),
     };
-    match &args.output {
-        Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display())),
+    match output {
+        Some(file) => replace(file, &text).with_context(|| {
+            format!("cannot write {}", args.output.as_deref().unwrap_or(Path::new("the report")).display())
+        }),
         None => match io::stdout().lock().write_all(text.as_bytes()) {
             // The reader has gone (`kscope report | head`): it has what it wanted.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.context("cannot write to standard output"),
         },
     }
+}
+
+/// Writes a file anew; one that cannot be emptied, such as a pipe, is written to.
+fn replace(mut file: File, text: &str) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
 }

@@ -18,7 +18,7 @@ use crate::failure::BadInput;
 use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::{Screen, sampler_panic};
 use kscope::core::filter::Filter;
-use kscope::privileged::helper::Helper;
+use kscope::privileged::Separated;
 use kscope::source::When;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::everything::Arrangement;
@@ -37,6 +37,13 @@ pub struct Prepared {
     notes: Vec<String>,
 }
 
+impl Prepared {
+    /// What is read while it runs: themes.
+    pub fn reads(&self) -> Vec<PathBuf> {
+        self.settings.user_theme_dir.iter().cloned().collect()
+    }
+}
+
 /// Reads what the user has configured, with the rights that kscope was started with.
 pub fn prepare(args: &Dashboard, filter: Filter) -> Result<Prepared> {
     let config = config::read(args.config.as_deref())?;
@@ -45,10 +52,10 @@ pub fn prepare(args: &Dashboard, filter: Filter) -> Result<Prepared> {
 }
 
 /// Runs the dashboard until the user quits.
-pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, helper: Helper) -> Result<()> {
+pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, separated: Separated) -> Result<()> {
     let (interval, budget) = (settings.interval, settings.budget);
     let mut app = App::new(settings);
-    for note in notes {
+    for note in notes.into_iter().chain(separated.notes.iter().cloned()) {
         app.on_note(note);
     }
     let mut screen = Screen::take()?;
@@ -56,7 +63,12 @@ pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, helper:
     let (requests, asked) = std::sync::mpsc::sync_channel(QUEUE);
     let mut interests = app.interests();
     let first = interval.min(FIRST);
-    sampler::start(Start { only, first, interval, runs: When::Windows, budget, interests }, helper, messages, asked)?;
+    sampler::start(
+        Start { only, first, interval, runs: When::Windows, budget, interests },
+        separated,
+        messages,
+        asked,
+    )?;
     let mut events = EventStream::new();
     let mut signals = Signals::new()?;
     let mut dirty = true;

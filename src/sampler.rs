@@ -15,8 +15,7 @@ use crate::terminal::SAMPLER;
 use kscope::core::interests::Interests;
 use kscope::kernel::loader;
 use kscope::model::Snapshot;
-use kscope::privileged::eyes::Eyes;
-use kscope::privileged::helper::Helper;
+use kscope::privileged::Separated;
 use kscope::privileged::remote::Remote;
 use kscope::source::{Intervals, Pace, When};
 
@@ -63,10 +62,10 @@ pub struct Start {
     pub interests: Interests,
 }
 
-/// Starts the sampler, which has `helper` load the programs. It ends when either channel is closed.
-pub fn start(start: Start, helper: Helper, messages: Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+/// Starts the sampler, which has the helper load the programs. It ends when either channel is closed.
+pub fn start(start: Start, separated: Separated, messages: Sender<Message>, requests: Receiver<Request>) -> Result<()> {
     let run = move || {
-        if let Err(error) = sample(&start, helper, &messages, requests) {
+        if let Err(error) = sample(&start, separated, &messages, requests) {
             let _ = messages.blocking_send(Message::Failed(error));
         }
     };
@@ -74,8 +73,9 @@ pub fn start(start: Start, helper: Helper, messages: Sender<Message>, requests: 
     Ok(())
 }
 
-fn sample(start: &Start, helper: Helper, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
-    let kernel = loader::load_by(helper, &start.only, Eyes::default())?;
+fn sample(start: &Start, separated: Separated, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
+    let Separated { helper, services, .. } = separated;
+    let kernel = loader::load_by(helper, &start.only, services)?;
     let holder = kernel.attached.remote();
     if let Some(holder) = holder.clone() {
         tell_its_end(holder, messages)?;

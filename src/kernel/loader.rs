@@ -39,7 +39,7 @@ use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
 use crate::core::arguments;
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProbeStatus, Qualities};
-use crate::privileged::eyes::Eyes;
+use crate::privileged::Services;
 use crate::privileged::helper::Helper;
 use crate::probes::blame::stats::Tells;
 
@@ -174,8 +174,8 @@ pub struct Loaded {
     found: bool,
     /// What blame can tell apart on this kernel.
     tells: Tells,
-    /// Who looks into other processes.
-    pub eyes: Eyes,
+    /// Who does what the process that reads the maps may not.
+    pub services: Services,
     /// What each insight is worth, given which programs run.
     pub qualities: Qualities,
 }
@@ -211,6 +211,7 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
 /// The same, to measure nothing but these processes (all, if there is none; at most [`MAX_ONLY`]): of others the programs
 /// keep nothing, and return at once.
 pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError> {
+    raise_memlock_limit();
     let (local, descriptors) = load_here(insights, only, std::process::id())?;
     let standing = local.standing();
     let (found, tells) = (local.found, local.tells());
@@ -218,16 +219,15 @@ pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError
 }
 
 /// The same in the helper: its description of what it loaded, with the maps.
-pub fn load_by(helper: Helper, only: &[u32], eyes: Eyes) -> Result<Loaded, LoadError> {
+pub fn load_by(helper: Helper, only: &[u32], services: Services) -> Result<Loaded, LoadError> {
     let (remote, told) = helper.loaded()?;
     let loaded = Loaded::new(Held::There(remote), &told.maps, only, told.standing, (told.found, told.tells))?;
-    Ok(Loaded { eyes, ..loaded })
+    Ok(Loaded { services, ..loaded })
 }
 
 /// Loads and attaches, for the process `reader` to read; what holds the programs, and the maps by their place in [`MAPS`].
 pub(crate) fn load_here(insights: &[Insight], only: &[u32], reader: u32) -> Result<(Local, Vec<OwnedFd>), LoadError> {
     check()?;
-    raise_memlock_limit();
     // Types are parsed for three: our offsets, aya's loader, which does so by itself, and its programs. Side by side, or
     // each would make the first numbers come some 20 ms later.
     let (offsets, btf, loader) = thread::scope(|scope| {
@@ -266,8 +266,8 @@ impl Loaded {
         let maps = open_maps(descriptors, sizes)?;
         let Standing { probes, programs } = standing;
         let qualities = qualities(&probes, found);
-        let (only, probes, eyes) = (only.into(), probes.into(), Eyes::default());
-        Ok(Self { attached, maps, sizes, only, probes, programs, found, tells, eyes, qualities })
+        let (only, probes, services) = (only.into(), probes.into(), Services::default());
+        Ok(Self { attached, maps, sizes, only, probes, programs, found, tells, services, qualities })
     }
 
     /// Attaches the programs of an insight that is measured on demand, and loads those that were not asked for before. The
@@ -462,7 +462,7 @@ pub(super) fn give_memory_back() {
 }
 
 /// Kernels before 5.11 charge maps to the limit of locked memory. Failing is fine everywhere else.
-fn raise_memlock_limit() {
+pub(crate) fn raise_memlock_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {

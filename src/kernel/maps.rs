@@ -301,6 +301,12 @@ impl<T: Pod> Stack<T> {
     }
 }
 
+/// Looks up nothing in no map: what the kernel says to that. One that lets only the privileged read maps says so first.
+pub(crate) fn look_up_nothing() -> io::Error {
+    let mut attr = ElementAttr { map_fd: u32::MAX, ..ElementAttr::default() };
+    bpf(LOOKUP_ELEM, &mut attr).err().unwrap_or_else(|| io::Error::other("there is a map without a descriptor"))
+}
+
 /// The system call `bpf`. `A` must be a prefix of `union bpf_attr` as `command` reads it.
 pub(super) fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<()> {
     // SAFETY: all attribute types are prefixes of `union bpf_attr`, whose pointers refer to buffers of the stated sizes

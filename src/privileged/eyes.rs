@@ -86,7 +86,7 @@ impl Eyes {
 
     /// Starts a process that looks; `restrict` gives up what it does not need.
     pub fn start(restrict: impl FnOnce() -> io::Result<()>) -> io::Result<(Self, u32)> {
-        let Started { pid, socket } = process::start(c"kscope-eyes", |socket| {
+        let Started { pid, sockets: [socket] } = process::start(c"kscope-eyes", |[socket]| {
             if restrict().is_ok() {
                 answer_all(&socket);
             }

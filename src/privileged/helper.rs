@@ -7,16 +7,20 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use aya::programs::ProgramError;
 use aya::sys::{Stats, enable_stats};
+use rustix::process::{Pid, getpid};
+use rustix::thread::capabilities;
 
 use super::description::{Description, Failure};
 use super::process::{self, Started};
 use super::remote::Remote;
 use super::wire::{self, Request, Status};
+use super::{calls, files, rights};
 use crate::kernel::advice::{self, LoadError};
-use crate::kernel::loader::{Standing, load_here};
+use crate::kernel::loader::{Standing, load_here, raise_memlock_limit};
 use crate::kernel::local::Local;
 use crate::kernel::programs::Insight;
 use crate::probes::blame::stats::Tells;
@@ -26,13 +30,17 @@ const MOST_COUNTS: usize = 4;
 
 /// The helper while it loads.
 #[derive(Debug)]
-pub struct Helper(Started);
+pub struct Helper(pub Started<1>);
 
 impl Helper {
     /// Starts it. It measures these processes only, or all if there is none; what this process does is left out.
     pub fn start(only: &[u32]) -> io::Result<Self> {
-        let reader = std::process::id();
-        process::start(c"kscope-helper", |socket| serve(&socket, only, reader)).map(Self)
+        let drawing = getpid();
+        process::start(c"kscope-helper", |[socket]| {
+            // Without its restrictions it does nothing; whoever asks sees that it has ended.
+            let _ = serve(&socket, only, drawing);
+        })
+        .map(Self)
     }
 
     /// Its process id.
@@ -42,8 +50,9 @@ impl Helper {
 
     /// Waits until it has loaded and attached everything that can be.
     pub fn loaded(self) -> Result<(Remote, Description), LoadError> {
-        match wire::answered(&self.0.socket)? {
-            Some((Status::Done, text, fds)) => Ok((Remote::new(self.0.socket), Description::received(&text, fds)?)),
+        let Started { sockets: [socket], .. } = self.0;
+        match wire::answered(&socket)? {
+            Some((Status::Done, text, fds)) => Ok((Remote::new(socket), Description::received(&text, fds)?)),
             Some((_, text, _)) => {
                 let Failure { message, advice } = serde_json::from_slice(&text).map_err(io::Error::from)?;
                 Err(LoadError::Told { message, advice })
@@ -54,27 +63,35 @@ impl Helper {
 }
 
 /// What the helper does. It ends when whoever asks has ended.
-fn serve(socket: &OwnedFd, only: &[u32], reader: u32) {
-    let loaded = load_here(&Insight::ALL, only, reader);
-    let (local, maps) = match loaded {
+fn serve(socket: &OwnedFd, only: &[u32], drawing: Pid) -> io::Result<()> {
+    // It takes a right that goes next.
+    raise_memlock_limit();
+    let has = capabilities(None)?.permitted;
+    // Where there are no others, the one that stands for them.
+    let raised = if has.contains(rights::HELPER) { rights::HELPER } else { rights::HELPER | rights::HELPER_AT_TIMES };
+    rights::keep(rights::HELPER | rights::HELPER_AT_TIMES, raised, None)?;
+    process::end_with(drawing)?;
+    let (local, maps) = match load_here(&Insight::ALL, only, drawing.as_raw_nonzero().get().unsigned_abs()) {
         Ok(loaded) => loaded,
         Err(error) => return refuse_all(socket, &error),
     };
+    // What kernels do not have is missing: that is said by the process that draws, which needs it more.
+    let _ = files::read_only(&["/sys", "/proc"].map(PathBuf::from));
+    let _ = calls::restrict_helper();
     let (found, tells) = (local.found, local.tells());
     let description = Description { maps, standing: local.standing(), found, tells };
     let (text, fds) = description.sent();
-    if wire::answer(socket, Status::Done, &text, &fds).is_ok() {
-        drop((text, fds));
-        drop(description);
-        Work { local, counts: Vec::new() }.answer_all(socket);
-    }
+    wire::answer(socket, Status::Done, &text, &fds)?;
+    drop((text, fds));
+    drop(description);
+    Work { local, counts: Vec::new() }.answer_all(socket);
+    Ok(())
 }
 
-fn refuse_all(socket: &OwnedFd, error: &LoadError) {
+fn refuse_all(socket: &OwnedFd, error: &LoadError) -> io::Result<()> {
     let failure = Failure { message: advice::chain(error), advice: error.advice() };
     let text = serde_json::to_vec(&failure).unwrap_or_default();
-    // If nobody listens there is nobody to tell.
-    let _ = wire::answer(socket, Status::Failed(0), &text, &[]);
+    wire::answer(socket, Status::Failed(0), &text, &[])
 }
 
 /// What is loaded, and what is counted.
@@ -127,7 +144,8 @@ impl Work {
             Request::Open(insight) => return self.local.open(insight).map(Some).map_err(io::Error::other),
             Request::Close(insight) => return self.local.close(insight).map(Some).map_err(plain),
             Request::CountRuns if self.counts.len() < MOST_COUNTS => {
-                self.counts.push(enable_stats(Stats::RunTime).map_err(|error| error.io_error)?);
+                let enable = || enable_stats(Stats::RunTime).map_err(|error| error.io_error);
+                self.counts.push(rights::with(rights::HELPER_AT_TIMES, enable)?);
             }
             Request::CountRuns => return Err(io::Error::other("runs are counted often enough")),
             Request::CountRunsNoMore => drop(self.counts.pop()),

@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::units::printable;
 use crate::model::{Host, Own};
+use crate::privileged;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`: the clock of the programs (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {
@@ -56,16 +57,44 @@ fn online_cpus() -> u32 {
     u32::try_from(n).unwrap_or(1).max(1)
 }
 
+/// CPU time and memory of the processes that work for this one; of their memory what they do not share with it.
+fn read_kin() -> (u64, u64) {
+    let (mut cpu_ns, mut pages) = (0, 0);
+    for pid in privileged::kin() {
+        cpu_ns += cpu_ns_of(*pid);
+        let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+        let mut fields = text.split_whitespace().skip(1).filter_map(|field| field.parse::<u64>().ok());
+        let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+        pages += resident.saturating_sub(shared);
+    }
+    (cpu_ns, pages * rustix::param::page_size() as u64)
+}
+
+/// CPU time of a process; 0 of one that is gone.
+fn cpu_ns_of(pid: u32) -> u64 {
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: both are written to, and alive.
+    let read = unsafe {
+        libc::clock_getcpuclockid(pid.cast_signed(), &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    if !read {
+        return 0;
+    }
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
 /// What kscope's user space has used so far.
 pub fn read_own(read: Duration) -> Own {
     let rss_pages = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
         .unwrap_or(0);
+    let (cpu_ns, private_bytes) = read_kin();
     Own {
         pid: u32::try_from(getpid().as_raw_nonzero().get()).unwrap_or(0),
-        cpu_ns: nanoseconds(ClockId::ProcessCPUTime),
-        rss_bytes: rss_pages * rustix::param::page_size() as u64,
+        cpu_ns: nanoseconds(ClockId::ProcessCPUTime) + cpu_ns,
+        rss_bytes: rss_pages * rustix::param::page_size() as u64 + private_bytes,
         read_ns: u64::try_from(read.as_nanos()).unwrap_or(u64::MAX),
     }
 }

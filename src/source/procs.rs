@@ -13,6 +13,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use crate::core::ident::ProcessId;
 use crate::core::units::{printable, printable_bytes};
 use crate::model::Ident;
+use crate::privileged::names::Book;
 use crate::probes::time::probe::ProcessReading;
 
 /// A process may have changed its name without a sign of it (`prctl`): each that ran since is asked again after this many
@@ -34,12 +35,18 @@ struct Known {
 /// The table of who is who.
 #[derive(Debug, Default)]
 pub struct Processes {
+    book: Book,
     known: HashMap<ProcessId, Known>,
     users: HashMap<u32, String>,
     round: u64,
 }
 
 impl Processes {
+    /// A table that asks this book for users.
+    pub fn new(book: Book) -> Self {
+        Self { book, ..Self::default() }
+    }
+
     /// Begins a new sample.
     pub const fn next_round(&mut self) {
         self.round += 1;
@@ -109,10 +116,7 @@ impl Processes {
     }
 
     fn user(&mut self, uid: u32) -> String {
-        let name = || {
-            uzers::get_user_by_uid(uid)
-                .map_or_else(|| uid.to_string(), |user| printable(&user.name().to_string_lossy()).into_owned())
-        };
+        let name = || self.book.user(uid).map_or_else(|| uid.to_string(), |name| printable_bytes(&name));
         self.users.entry(uid).or_insert_with(name).clone()
     }
 }

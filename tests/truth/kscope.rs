@@ -65,7 +65,7 @@ pub struct Output {
 }
 
 impl Running {
-    fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         let spawned = Instant::now();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kscope starts");
@@ -110,6 +110,13 @@ impl Running {
     pub fn stop(self) -> Output {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::INT)
             .expect("it runs as long as it measures");
+        self.finish()
+    }
+
+    /// Kills it, or a process of its, and waits until it has ended.
+    pub fn kill(self, pid: u32) -> Output {
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
         self.finish()
     }
 

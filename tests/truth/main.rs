@@ -25,6 +25,7 @@ mod own;
 mod page;
 mod process;
 mod runqueue;
+mod separate;
 mod stuck;
 mod syscalls;
 mod terminal;
@@ -41,8 +42,11 @@ type Case = (&'static str, fn());
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("--workload") {
-        return workload::main(&args.collect::<Vec<_>>());
+    match args.next().as_deref() {
+        Some("--workload") => return workload::main(&args.collect::<Vec<_>>()),
+        Some("--confined") => return separate::confined(&args.next().unwrap()),
+        Some("--malformed") => return separate::malformed(),
+        _ => {}
     }
     let mut arguments = Arguments::from_args();
     // Trials share two things that only one may use at a time: the CPUs and the dashboard's idea of "the busiest".
@@ -66,6 +70,7 @@ fn trials() -> Vec<Trial> {
         stuck::CASES,
         verdicts::CASES,
         connections::CASES,
+        separate::CASES,
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));

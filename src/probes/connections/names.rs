@@ -5,7 +5,6 @@
 //! address is shown.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,13 +12,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crate::core::units::printable_bytes;
+use crate::privileged::names::Book;
 
 /// Addresses that may wait to be asked for; others are asked for with a later sample.
 const QUEUE: usize = 64;
 /// Addresses whose names are kept.
 const MOST: usize = 4_096;
-/// The longest name (`NI_MAXHOST`).
-const LONGEST: usize = 1025;
 
 /// What was asked, and what came back.
 #[derive(Debug)]
@@ -32,12 +30,13 @@ pub struct Names {
 
 impl Names {
     /// Starts the thread, which ends when this is dropped.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(book: Book) -> io::Result<Self> {
         let (wanted, addresses) = sync_channel::<IpAddr>(QUEUE);
         let (answers, found) = sync_channel(QUEUE);
         thread::Builder::new().name("names".into()).spawn(move || {
             for address in addresses {
-                if answers.send((address, look_up(address))).is_err() {
+                let name = book.host(address).map(|name| printable_bytes(&name).into());
+                if answers.send((address, name)).is_err() {
                     return;
                 }
             }
@@ -64,41 +63,6 @@ impl Names {
     }
 }
 
-/// Asks the C library, which asks whom the host is configured to ask. `None` where there is no name.
-fn look_up(address: IpAddr) -> Option<Arc<str>> {
-    let mut name = [0_u8; LONGEST];
-    let room = libc::socklen_t::try_from(LONGEST).ok()?;
-    let mut ask = |socket: *const libc::sockaddr, length: usize| {
-        let length = libc::socklen_t::try_from(length).unwrap_or(0);
-        // SAFETY: the callers' address is alive and as long as they say; the name is written into a buffer of the stated size.
-        unsafe {
-            let to = name.as_mut_ptr().cast();
-            libc::getnameinfo(socket, length, to, room, std::ptr::null_mut(), 0, libc::NI_NAMEREQD)
-        }
-    };
-    let result = match address {
-        IpAddr::V4(ip) => {
-            // SAFETY: zeros are a valid address.
-            let mut socket: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-            socket.sin_family = libc::sa_family_t::try_from(libc::AF_INET).ok()?;
-            socket.sin_addr.s_addr = u32::from_ne_bytes(ip.octets());
-            ask((&raw const socket).cast(), size_of_val(&socket))
-        }
-        IpAddr::V6(ip) => {
-            // SAFETY: as above.
-            let mut socket: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-            socket.sin6_family = libc::sa_family_t::try_from(libc::AF_INET6).ok()?;
-            socket.sin6_addr.s6_addr = ip.octets();
-            ask((&raw const socket).cast(), size_of_val(&socket))
-        }
-    };
-    if result != 0 {
-        return None;
-    }
-    let name = CStr::from_bytes_until_nul(&name).ok()?;
-    Some(printable_bytes(name.to_bytes()).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,7 +75,7 @@ mod tests {
             return eprintln!("skipped: this host does not know itself by a name");
         };
         let address = IpAddr::from([127, 0, 0, 1]);
-        let mut names = Names::start().unwrap();
+        let mut names = Names::start(Book::default()).unwrap();
         assert_eq!(names.of(address), None);
         let (found, name) = names.found.recv().unwrap();
         names.known.insert(found, name);

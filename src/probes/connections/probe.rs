@@ -21,7 +21,8 @@ use super::stats::{Connection, Protocol, State, plain};
 use crate::core::ident::ProcessId;
 use crate::kernel::maps::Hash;
 use crate::model::ProcessSample;
-use crate::privileged::eyes::Eyes;
+use crate::privileged::Services;
+use crate::privileged::names::Book;
 
 /// Sockets that are read of the kernel's lists.
 const MOST_LISTED: usize = 16_384;
@@ -57,12 +58,14 @@ pub struct ConnectionReader {
     netns: u32,
     /// Names of peers, while they are wanted.
     names: Option<Names>,
+    /// Who looks them up.
+    book: Book,
 }
 
 impl Default for ConnectionReader {
     fn default() -> Self {
         let netns = fs::metadata("/proc/self/ns/net").map_or(0, |ns| u32::try_from(ns.ino()).unwrap_or(0));
-        Self { diag: None, owners: Owners::default(), first: HashMap::new(), netns, names: None }
+        Self { diag: None, owners: Owners::default(), first: HashMap::new(), netns, names: None, book: Book::default() }
     }
 }
 
@@ -78,9 +81,10 @@ type Counted = HashMap<u64, layout::Connection>;
 type Listed = HashMap<u64, Socket>;
 
 impl ConnectionReader {
-    /// One that looks for owners through these eyes.
-    pub fn new(eyes: Eyes) -> Self {
-        Self { owners: Owners::new(eyes), ..Self::default() }
+    /// One that looks for owners and for names with the help of these.
+    pub fn new(services: &Services) -> Self {
+        let Services { eyes, book } = services.clone();
+        Self { owners: Owners::new(eyes), book, ..Self::default() }
     }
 
     /// Reads all connections at `now_ns`. `processes` is that sample's, ordered; if `only` names pids, then only theirs.
@@ -124,7 +128,7 @@ impl ConnectionReader {
     /// Asks for the names of peers from now on, or not any more.
     pub fn want_names(&mut self, wanted: bool) -> io::Result<()> {
         if wanted != self.names.is_some() {
-            self.names = if wanted { Some(Names::start()?) } else { None };
+            self.names = if wanted { Some(Names::start(self.book.clone())?) } else { None };
         }
         Ok(())
     }
