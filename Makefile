@@ -9,7 +9,7 @@ SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test bench bench-scale fixtures screenshots
+.PHONY: run test bench bench-scale fixtures screenshots vm-test
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -22,6 +22,11 @@ test:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
+
+# The truth tests on Debian's kernels in QEMU, without root: make vm-test ARGS="5.10 7.3"; ARGS=--write keeps the table
+vm-test:
+	@scripts/setup.sh build
+	@tests/vm/run.sh $(ARGS)
 
 # What kscope costs, beside empty programs and the peers that are installed: make bench ARGS=--quick; ARGS=--write keeps it
 bench:

@@ -344,7 +344,7 @@ fn alone_in_a_network() {
         let mut up: libc::ifreq = std::mem::zeroed();
         (up.ifr_name[0], up.ifr_name[1]) = (b'l'.cast_signed(), b'o'.cast_signed());
         up.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap();
-        assert_eq!(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const up), 0);
+        assert_eq!(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const up), 0);
     }
 }
 

@@ -101,11 +101,7 @@ impl Part {
 impl Part {
     /// Takes its precedence away.
     fn join_the_others(&self) {
-        let ordinary = libc::sched_param { sched_priority: 0 };
-        // SAFETY: the parameters outlive the call.
-        let done =
-            unsafe { libc::sched_setscheduler(self.0.id().cast_signed(), libc::SCHED_OTHER, &raw const ordinary) };
-        assert_eq!(done, 0);
+        assert!(workload::schedule(self.0.id().cast_signed(), libc::SCHED_OTHER, 0));
     }
 }
 

@@ -155,9 +155,15 @@ pub fn pin() {
 /// Lets nothing ordinary run in place of the calling thread, where that is allowed: what it times around a call is then the
 /// call, also on a busy machine.
 pub fn stay_ahead() {
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the parameters outlive the call. Without the privilege it fails and changes nothing.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+    // Without the privilege it fails and changes nothing.
+    schedule(0, libc::SCHED_FIFO, 1);
+}
+
+/// Gives a process (0: the calling thread) another scheduling policy. True when that was done. Past the C library: musl's own
+/// function only fails.
+pub fn schedule(pid: i32, policy: i32, priority: i32) -> bool {
+    // SAFETY: the kernel's parameters are the priority alone, which outlives the call.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, pid, policy, &raw const priority) == 0 }
 }
 
 /// A forked child that hands back facts when it ends.
