@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# run.sh [--core] [--only GROUP,GROUP…] [--write] [KERNEL…]: the truth tests on Debian's kernels (5.10, 6.1, 6.12, 7.3; default:
-# all), each in a guest of its own, and a table of kernels and trials. `make vm-test ARGS=…` calls it.
+# run.sh [--core] [--only GROUP,GROUP…] [--host] [--write] [KERNEL…]: the truth tests on Debian's kernels (5.10, 6.1, 6.12, 7.3;
+# default: all), each in a guest of its own, and a table of kernels and trials. `make vm-test ARGS=…` calls it.
 #
-# --core runs the trials of the three core insights only, --only those of the named groups. --write also renews
-# docs/kernels.md. Exit status 1: a trial or a guest failed. What cannot be run on this machine is said, and counts as skipped.
+# --core runs the trials of the three core insights only, --only those of the named groups. --host runs them on this machine's
+# kernel, too, as root and without a guest. --write also renews docs/kernels.md. Exit status 1: a trial or a guest failed. What
+# cannot be run on this machine is said, and counts as skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-groups="" write="" kernels=()
+groups="" host="" write="" kernels=()
 while [ $# -gt 0 ]; do
     case $1 in
         --core) groups=syscalls,runqueue,network ;;
         --only) groups=${2:?--only needs groups}; shift ;;
+        --host) host=1 ;;
         --write) write=1 ;;
-        -*) sed -n '2,6s/^# //p' "$0" >&2; exit 2 ;;
+        -*) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;;
         *) kernels+=("$1") ;;
     esac
     shift
@@ -62,6 +64,10 @@ for kernel in "${kernels[@]}"; do
     tests/vm/boot.sh "$VM_CACHE/$kernel/vmlinuz" "$out/initramfs" "$out/$kernel" "$groups" >"$out/$kernel.fault" || failed=1
     say "kernel $kernel took $((SECONDS - before)) s"
 done
+if [ -n "$host" ]; then
+    tests/vm/host.sh "$kscope" "$truth" "$groups" >"$out/host.results"
+    kernels+=(host)
+fi
 tests/vm/table.sh "$out" "${kernels[@]}" || failed=1
 if [ -n "$write" ]; then
     tests/vm/document.sh "$out" "${kernels[@]}" >docs/kernels.md
