@@ -24,7 +24,6 @@ use cli::{Cli, Command, FilterArgs};
 use failure::BadInput;
 use kscope::core::filter::Filter;
 use kscope::kernel::advice::LoadError;
-use kscope::kernel::loader;
 use kscope::privileged::command::Waiting;
 use kscope::privileged::rights::Caller;
 use kscope::privileged::{self, Separated, files};
@@ -74,7 +73,6 @@ fn start(cli: &Cli) -> Result<()> {
         None => {
             let only = only(&cli.dashboard.filter)?;
             let prepared = run::prepare(&cli.dashboard, filter(&cli.dashboard.filter))?;
-            loader::check()?;
             let separated = separate(cli, &only, prepared.reads())?;
             runtime()?.block_on(run::run(prepared, only, separated))
         }

@@ -17,7 +17,7 @@ use kscope::kernel::loader;
 use kscope::model::Snapshot;
 use kscope::privileged::Separated;
 use kscope::privileged::remote::Remote;
-use kscope::source::{Intervals, Pace, When};
+use kscope::source::{Intervals, Otherwise, Pace, When};
 
 /// What the sampler says.
 #[derive(Debug)]
@@ -75,14 +75,15 @@ pub fn start(start: Start, separated: Separated, messages: Sender<Message>, requ
 
 fn sample(start: &Start, separated: Separated, messages: &Sender<Message>, requests: Receiver<Request>) -> Result<()> {
     let Separated { helper, services, .. } = separated;
-    let kernel = loader::load_by(helper, &start.only, services)?;
-    let holder = kernel.attached.remote();
+    let kernel = loader::load_by(helper, &start.only, services.clone());
+    let holder = kernel.as_ref().ok().and_then(|kernel| kernel.attached.remote());
     if let Some(holder) = holder.clone() {
         tell_its_end(holder, messages)?;
     }
     // The first sample asks for everybody's name, which may take longer than the first interval.
     let begin = Instant::now();
-    let mut intervals = Intervals::start(kernel, start.runs, start.budget, start.interests)
+    let or = Otherwise { only: &start.only, services };
+    let mut intervals = Intervals::start(kernel, or, start.runs, start.budget, start.interests)
         .context("the first sample cannot be read")?;
     let mut clock = Clock::new(start, begin, requests);
     let send = |message| messages.blocking_send(message).is_ok();

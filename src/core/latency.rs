@@ -7,11 +7,30 @@ use kscope_layout::Sums;
 
 use super::histogram::{Histogram, Sum, midpoint};
 
+/// Durations of which only the number and the sum are known, cumulative or in an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsorted {
+    /// How many ended.
+    pub count: u64,
+    /// How long all of them took, ns.
+    pub total_ns: u64,
+}
+
+impl Unsorted {
+    /// What was added since `prev`.
+    #[must_use]
+    pub const fn since(self, prev: Self) -> Self {
+        Self { count: self.count.saturating_sub(prev.count), total_ns: self.total_ns.saturating_sub(prev.total_ns) }
+    }
+}
+
 /// The latencies of one kind in one interval. Times in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LatencyStats {
     /// The distribution. Its count is the number of completed calls or waits.
     pub histogram: Histogram,
+    /// Those that are in the sum alone: how long each took is not known. Then there are no quantiles and no maximum.
+    pub unsorted: u64,
     /// Sum of all durations.
     pub total_ns: u64,
     /// Part of it blocked (system calls only).
@@ -32,6 +51,7 @@ impl LatencyStats {
     pub const fn empty() -> Self {
         Self {
             histogram: Histogram::new(),
+            unsorted: 0,
             total_ns: 0,
             blocked_ns: 0,
             runnable_ns: 0,
@@ -49,6 +69,7 @@ impl LatencyStats {
         let max_ns = histogram.lower_bound_of_max().map_or(0, |low| max_ns.max(low));
         Self {
             histogram,
+            unsorted: 0,
             total_ns: next.total_ns.wrapping_sub(prev.total_ns),
             blocked_ns: next.blocked_ns.wrapping_sub(prev.blocked_ns),
             runnable_ns: next.runnable_ns.wrapping_sub(prev.runnable_ns),
@@ -71,18 +92,33 @@ impl LatencyStats {
 
     /// Completed calls or waits.
     pub fn count(&self) -> u64 {
-        self.histogram.count()
+        self.histogram.count() + self.unsorted
+    }
+
+    /// Adds durations of which only the number and the sum are known.
+    pub const fn add_unsorted(&mut self, more: Unsorted) {
+        self.unsorted += more.count;
+        self.total_ns += more.total_ns;
+    }
+
+    /// The longest; `None` where that is not known. 0 when there was none.
+    pub const fn max(&self) -> Option<u64> {
+        if self.unsorted == 0 { Some(self.max_ns) } else { None }
     }
 
     /// True when nothing was counted at all. (A call that was read half counted, its error before its bucket, is something:
     /// the rest of it comes with the next reading.)
     pub const fn is_empty(&self) -> bool {
-        self.histogram.is_empty() && self.total_ns == 0 && self.interrupted == 0 && self.errors == 0
+        self.histogram.is_empty()
+            && self.unsorted == 0
+            && self.total_ns == 0
+            && self.interrupted == 0
+            && self.errors == 0
     }
 
-    /// The quantile `q` in ns, clamped to the maximum; `None` when nothing completed.
+    /// The quantile `q` in ns, clamped to the maximum; `None` when nothing completed, and where it is not known.
     pub fn quantile(&self, q: f64) -> Option<u64> {
-        self.histogram.quantile(q, self.max_ns)
+        if self.unsorted > 0 { None } else { self.histogram.quantile(q, self.max_ns) }
     }
 
     /// Mean duration in ns; `None` when nothing completed.
@@ -101,6 +137,7 @@ impl LatencyStats {
         let by_time = if before > 0.0 { after / before } else { factor };
         Self {
             histogram,
+            unsorted: times(self.unsorted, factor),
             total_ns: times(self.total_ns, by_time),
             blocked_ns: times(self.blocked_ns, by_time),
             runnable_ns: times(self.runnable_ns, by_time),
@@ -117,6 +154,7 @@ impl LatencyStats {
     }
 
     fn add_sums(&mut self, other: &Self) {
+        self.unsorted += other.unsorted;
         self.total_ns += other.total_ns;
         self.blocked_ns += other.blocked_ns;
         self.runnable_ns += other.runnable_ns;
@@ -178,6 +216,16 @@ mod tests {
         // Half as long: only every other one lay within.
         let half = seen.scaled(50.0, 200);
         assert!((half.count() as f64 / 800.0 - 1.0).abs() < 0.1, "{}", half.count());
+    }
+
+    #[test]
+    fn what_is_known_by_its_sum_alone_has_neither_quantiles_nor_a_maximum() {
+        let mut waits = LatencyStats::empty();
+        waits.add_unsorted(Unsorted { count: 4, total_ns: 100 }.since(Unsorted { count: 1, total_ns: 40 }));
+        assert_eq!((waits.count(), waits.total_ns, waits.mean_ns()), (3, 60, Some(20)));
+        assert_eq!((waits.quantile(0.5), waits.max(), waits.is_empty()), (None, None, false));
+        waits.merge(&LatencyStats::between(None, &sums(100), counted(3, 2), 100));
+        assert_eq!((waits.count(), waits.quantile(0.5), waits.max()), (5, None, None));
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn latency(out: &mut String, owner: &Owner<'_>, kind: &str, name: &str, row: &La
         cell(row.p90_ns),
         cell(row.p99_ns),
         cell(row.p999_ns),
-        row.max_ns
+        cell(row.max_ns)
     );
 }
 
@@ -103,7 +103,7 @@ mod tests {
             p90_ns: None,
             p99_ns: None,
             p999_ns: None,
-            max_ns: 0,
+            max_ns: Some(0),
             histogram: crate::core::histogram::Histogram::new(),
         };
         let owner = Owner { scope: "process", pid: Some(1), comm: "init" };

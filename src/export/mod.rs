@@ -4,6 +4,7 @@
 
 mod conservation;
 mod csv;
+mod process;
 mod report;
 mod sections;
 mod text;

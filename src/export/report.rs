@@ -9,20 +9,18 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::conservation::NetworkTotal;
+use super::process::{DiskRow, TimeRow};
 use super::sections::Sections;
 use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::ident::ProcessId;
 use crate::core::insight::Insight;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
-use crate::model::{ProbeState, ProcessStats, Qualities, Snapshot};
-use crate::probes::disk::stats::DiskTraffic;
+use crate::model::{Basis, ProbeState, ProcessStats, Qualities, Snapshot};
 use crate::probes::network::stats::Traffic;
 use crate::probes::own::stats::Counting;
-use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::names::name;
 use crate::probes::syscalls::stats::{CallStats, merge_calls};
-use crate::probes::time::stats::TimeSplit;
 use crate::verdicts::Verdict;
 
 /// Which processes a report is about.
@@ -64,6 +62,11 @@ pub struct Report {
     pub interval_ns: u64,
     /// The processes that alone were measured (`--only`), by pid; empty where all were. The host's numbers are then theirs.
     pub only: Vec<u32>,
+    /// What the numbers come from: `ebpf`, or `procfs` where the programs could not be loaded.
+    pub source: &'static str,
+    /// Why the programs could not be loaded, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<MissingRow>,
     /// What each group of numbers is worth.
     pub quality: QualityRow,
     /// Largest error of a quantile in percent: of the host, and of processes.
@@ -99,6 +102,22 @@ pub struct HostRow {
     pub kernel: String,
     /// Online CPUs.
     pub cpus: u32,
+}
+
+/// Why only procfs was read.
+#[derive(Clone, Debug, Serialize)]
+pub struct MissingRow {
+    /// Why the programs could not be loaded.
+    pub reason: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl MissingRow {
+    fn of(basis: &Basis) -> Option<Self> {
+        let Basis::Procfs { reason, advice } = basis else { return None };
+        Some(Self { reason: reason.to_string(), advice: advice.to_string() })
+    }
 }
 
 /// See [`Qualities`].
@@ -176,8 +195,8 @@ pub struct LatencyRow {
     pub p99_ns: Option<u64>,
     /// 99.9 %.
     pub p999_ns: Option<u64>,
-    /// The longest.
-    pub max_ns: u64,
+    /// The longest; `null` where only their sum is known.
+    pub max_ns: Option<u64>,
     /// The buckets, for the text report.
     #[serde(skip)]
     pub histogram: Histogram,
@@ -192,7 +211,7 @@ impl LatencyRow {
             p90_ns: stats.quantile(0.9),
             p99_ns: stats.quantile(0.99),
             p999_ns: stats.quantile(0.999),
-            max_ns: stats.max_ns,
+            max_ns: stats.max(),
             histogram: stats.histogram.clone(),
         }
     }
@@ -252,9 +271,9 @@ pub struct ProcessRow {
     /// Its bytes.
     pub network: Option<NetworkRow>,
     /// What it had block devices do.
-    pub disk: Option<DiskTraffic>,
+    pub disk: Option<DiskRow>,
     /// Where its threads' time went.
-    pub time: Option<TimeSplit>,
+    pub time: Option<TimeRow>,
 }
 
 /// What kscope used and lost.
@@ -329,6 +348,8 @@ impl Report {
             },
             interval_ns: snapshot.interval_ns,
             only: snapshot.only.to_vec(),
+            source: snapshot.basis.word(),
+            missing: MissingRow::of(&snapshot.basis),
             quality: QualityRow {
                 syscalls: q.syscalls,
                 runqueue: q.runqueue,
@@ -347,7 +368,7 @@ impl Report {
             processes: chosen
                 .iter()
                 .filter(|p| named || p.is_active() || p.exited)
-                .map(|p| process_row(p, q))
+                .map(|p| process_row(p, q, &snapshot.basis))
                 .collect(),
             sections: Sections::of(snapshot, scope, verdicts),
             own: own_row(snapshot),
@@ -408,7 +429,7 @@ fn call_rows(calls: &[CallStats]) -> Vec<CallRow> {
 
 fn runqueue_row(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) -> RunqueueRow {
     let all = match scope {
-        Scope::Host => all_cpus(&snapshot.cpus),
+        Scope::Host => snapshot.delays(),
         Scope::Only(_) => chosen.iter().fold(LatencyStats::empty(), |mut sum, p| {
             sum.merge(&p.runqueue);
             sum
@@ -418,7 +439,7 @@ fn runqueue_row(snapshot: &Snapshot, scope: &Scope, chosen: &[&ProcessStats]) ->
     RunqueueRow { all: LatencyRow::of(&all), cpus }
 }
 
-fn process_row(process: &ProcessStats, quality: Qualities) -> ProcessRow {
+fn process_row(process: &ProcessStats, quality: Qualities, basis: &Basis) -> ProcessRow {
     ProcessRow {
         pid: process.id.pid,
         comm: process.ident.comm.clone(),
@@ -428,8 +449,8 @@ fn process_row(process: &ProcessStats, quality: Qualities) -> ProcessRow {
         syscalls: measured(quality.syscalls, || call_rows(&process.calls)),
         runqueue: measured(quality.runqueue, || LatencyRow::of(&process.runqueue)),
         network: measured(quality.network, || process.traffic.into()),
-        disk: measured(quality.disk, || process.disk),
-        time: measured(quality.time, || process.time),
+        disk: measured(process.disk.worth(quality.disk), || DiskRow::of(process.disk, basis)),
+        time: measured(quality.time, || TimeRow::of(process.time, basis)),
     }
 }
 

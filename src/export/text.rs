@@ -47,6 +47,12 @@ fn heading(out: &mut String, report: &Report) {
         let pids: Vec<String> = report.only.iter().map(u32::to_string).collect();
         let _ = writeln!(out, "measured were only these processes, not their children: pid {}", pids.join(", "));
     }
+    if report.source == "procfs" {
+        let _ = writeln!(
+            out,
+            "from /proc alone: user and kernel time in steps of 10 ms, waits when they end; short processes, and the waits of threads that ended, are missed"
+        );
+    }
     if let Some(command) = &report.command {
         let end = match (command.status, command.signal) {
             (Some(status), _) => format!("exit status {status}"),
@@ -97,7 +103,7 @@ fn syscalls(out: &mut String, report: &Report) {
 
 fn quantiles(row: &LatencyRow) -> String {
     let cell = |value: Option<u64>| value.map_or_else(|| "–".into(), duration);
-    let max = if row.count == 0 { "–".into() } else { duration(row.max_ns) };
+    let max = row.max_ns.filter(|_| row.count > 0).map_or_else(|| "–".into(), duration);
     format!(
         "{:>9} {:>9} {:>9} {:>9} {:>9}",
         cell(row.p50_ns),
@@ -213,14 +219,15 @@ fn processes(out: &mut String, report: &Report) {
     );
     for p in rows.iter().take(ROWS) {
         let calls = p.syscalls.as_ref().map(|c| c.iter().map(|r| r.latency.count).sum());
-        let share = |ns: u64| percent(ns as f64 / report.interval_ns.max(1) as f64);
+        let mark = report.quality.time.mark();
+        let share = |ns: u64| format!("{mark}{}", percent(ns as f64 / report.interval_ns.max(1) as f64));
         let dash = || "–".to_owned();
         let net =
             |pick: fn(u64, u64) -> u64| p.network.map_or_else(dash, |n| bytes(pick(n.tx_bytes, n.rx_bytes) as f64));
         let split = p
             .time
             .map_or_else(dash, |t| [t.user_ns, t.kernel_ns, t.runnable_ns, t.blocked_ns].map(duration).join(", "));
-        let most = p.time.and_then(|t| t.blocked_by.top()).map(|(cause, _)| format!(" ({})", cause.label()));
+        let most = p.time.and_then(|t| t.blocked_by?.top()).map(|(cause, _)| format!(" ({})", cause.label()));
         let split = split + &most.unwrap_or_default();
         let _ = writeln!(
             out,
@@ -268,6 +275,14 @@ fn footer(out: &mut String, report: &Report) {
     );
     programs(out, report);
     let _ = writeln!(out, "Quantiles are within 4.4 %. † ended in the interval.");
+    if let Some(missing) = &report.missing {
+        let _ = writeln!(
+            out,
+            "– is what only programs in the kernel tell, ~ an estimate. {} {}",
+            missing.reason, missing.advice
+        );
+        return;
+    }
     for probe in own.probes.iter().filter(|p| !p.running) {
         let _ = writeln!(out, "{} does not run: {}", probe.name, probe.reason.as_deref().unwrap_or_default());
     }

@@ -69,7 +69,7 @@ impl LoadError {
     pub fn advice(&self) -> String {
         match self {
             Self::NoPrograms => "Build it with `make run`, which installs bpf-linker and the rust-src component first.".into(),
-            Self::NotPrivileged { .. } => "Run `sudo kscope`, or give the binary the capabilities once: `sudo setcap cap_bpf,cap_perfmon=ep $(command -v kscope)`.".into(),
+            Self::NotPrivileged { .. } => "Run `sudo kscope`, or give the binary the capabilities once: `sudo setcap cap_bpf,cap_perfmon+ep $(command -v kscope)`.".into(),
             Self::PidNamespace { .. } => {
                 "Run it on the host, or in a container that shares the host's PID namespace (`docker run --pid=host --privileged …`).".into()
             }

@@ -219,8 +219,8 @@ pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError
 }
 
 /// The same in the helper: its description of what it loaded, with the maps.
-pub fn load_by(helper: Helper, only: &[u32], services: Services) -> Result<Loaded, LoadError> {
-    let (remote, told) = helper.loaded()?;
+pub fn load_by(helper: Result<Helper, LoadError>, only: &[u32], services: Services) -> Result<Loaded, LoadError> {
+    let (remote, told) = helper?.loaded()?;
     let loaded = Loaded::new(Held::There(remote), &told.maps, only, told.standing, (told.found, told.tells))?;
     Ok(Loaded { services, ..loaded })
 }

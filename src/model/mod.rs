@@ -13,6 +13,6 @@ mod snapshot;
 pub use blame::{BlameSample, BlameStats, Names};
 pub use disk::{DeviceSample, DiskSample, InFlightRequests};
 pub use records::{Record, Records};
-pub use sample::{Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
+pub use sample::{Basis, Host, Ident, Lost, Own, ProbeState, ProbeStatus, ProcessSample, Qualities, Sample};
 pub use sampling::{Sampling, Share, joined};
 pub use snapshot::{ProcessStats, Snapshot};

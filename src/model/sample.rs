@@ -9,6 +9,7 @@ use super::disk::DiskSample;
 use super::records::Records;
 use super::sampling::Sampling;
 use crate::core::ident::ProcessId;
+use crate::core::latency::Unsorted;
 use crate::core::quality::Quality;
 use crate::probes::connections::stats::Connection;
 use crate::probes::disk::stats::DiskTraffic;
@@ -20,6 +21,36 @@ use crate::probes::own::stats::{MapUse, RunStats};
 use crate::probes::page::stats::PageSample;
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::time::stats::{Doing, TimeSplit};
+
+/// What the numbers come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// kscope's programs in the kernel.
+    #[default]
+    Programs,
+    /// `/proc` alone, because the programs could not be loaded: one sentence on why, one on what to do.
+    Procfs {
+        /// Why.
+        reason: Arc<str>,
+        /// What to do.
+        advice: Arc<str>,
+    },
+}
+
+impl Basis {
+    /// True where no program runs.
+    pub const fn is_procfs(&self) -> bool {
+        matches!(self, Self::Procfs { .. })
+    }
+
+    /// The word for it in reports.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Programs => "ebpf",
+            Self::Procfs { .. } => "procfs",
+        }
+    }
+}
 
 /// One reading.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +67,8 @@ pub struct Sample {
     pub calls: Vec<(u32, Row)>,
     /// Run-queue delays by CPU.
     pub cpus: Vec<(u32, Row)>,
+    /// The same where only their number and sum are known.
+    pub cpu_waits: Vec<(u32, Unsorted)>,
     /// Latency records. Those of a process that was reported as exited may stay for some samples.
     pub records: Arc<Records>,
     /// Processes, sorted by identity.
@@ -72,6 +105,8 @@ pub struct Sample {
     pub exemplars: Arc<Exemplars>,
     /// How much was counted since the sample before.
     pub sampling: Sampling,
+    /// What the numbers come from.
+    pub basis: Basis,
     /// What each group of numbers is worth, before losses are looked at.
     pub qualities: Qualities,
     /// The processes that alone are measured, by pid; none where all are.
@@ -135,6 +170,8 @@ pub struct ProcessSample {
     pub time: TimeSplit,
     /// Its traffic.
     pub traffic: Traffic,
+    /// Its waits for a CPU, where only their number and sum are known; otherwise it has a record of them.
+    pub waits: Unsorted,
     /// CPUs that its threads last ran on, modulo 128: a bit each.
     pub ran_on: u128,
     /// What it had block devices do.

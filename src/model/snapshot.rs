@@ -8,11 +8,11 @@ use kscope_layout::{RUN_QUEUE, Row, max_of};
 
 use super::blame::BlameStats;
 use super::records::{Change, Walk};
-use super::sample::{Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
+use super::sample::{Basis, Host, Ident, Lost, Own, ProbeStatus, ProcessSample, Qualities, Sample};
 use super::sampling::{Sampling, split_by_calls};
 use crate::core::histogram::Histogram;
 use crate::core::ident::ProcessId;
-use crate::core::latency::LatencyStats;
+use crate::core::latency::{LatencyStats, Unsorted};
 use crate::core::quality::Quality;
 use crate::probes::connections::stats::{self as connections, Connection, Unlisted};
 use crate::probes::disk::stats::{DiskStats, DiskTraffic};
@@ -22,7 +22,7 @@ use crate::probes::lives::stats::{Dead, Turnover};
 use crate::probes::network::stats::{Conservation, Interface, Traffic};
 use crate::probes::own::stats::{Cost, MapUse, RunStats};
 use crate::probes::page::stats::PageStats;
-use crate::probes::runqueue::stats::{CpuStats, merge_cpus};
+use crate::probes::runqueue::stats::{CpuStats, all_cpus, merge_cpus};
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::stats::{CallStats, merge_calls};
 use crate::probes::time::stats::{Doing, TimeSplit};
@@ -77,6 +77,8 @@ pub struct Snapshot {
     pub exemplars: Exemplars,
     /// How much of what happened was counted.
     pub sampling: Sampling,
+    /// What the numbers come from.
+    pub basis: Basis,
     /// What each group of numbers is worth.
     pub qualities: Qualities,
     /// The processes that alone are measured, by pid; none where all are. Numbers of the host are then theirs.
@@ -126,7 +128,7 @@ impl ProcessStats {
         !self.calls.is_empty()
             || !self.runqueue.is_empty()
             || self.traffic.bytes() > 0
-            || self.disk.requests() > 0
+            || !self.disk.is_nothing()
             || self.time.on_cpu_ns() > 0
     }
 }
@@ -156,6 +158,7 @@ impl Snapshot {
                 .collect(),
             cpus: rows_between(&prev.cpus, &next.cpus, next.epoch)
                 .map(|(cpu, delay)| CpuStats { cpu, delay })
+                .chain(next.cpu_waits.iter().map(|waits| unsorted_between(&prev.cpu_waits, *waits)))
                 .collect(),
             processes,
             dead: next.dead.iter().map(|dead| next.sampling.known_of(dead)).collect(),
@@ -175,6 +178,7 @@ impl Snapshot {
             errors: Errors::between(&prev.errors, &next.errors),
             exemplars: (*next.exemplars).clone(),
             sampling: next.sampling,
+            basis: next.basis.clone(),
             qualities: next.sampling.lower(next.qualities.lowered_by(next.lost)),
             only: Arc::clone(&next.only),
             probes: Arc::clone(&next.probes),
@@ -232,6 +236,7 @@ impl Snapshot {
         self.exemplars.append(&later.exemplars);
         self.sampling.append(&later.sampling);
         self.qualities = self.sampling.lower(later.qualities.lowered_by(self.lost));
+        self.basis.clone_from(&later.basis);
         self.probes = Arc::clone(&later.probes);
     }
 
@@ -243,6 +248,15 @@ impl Snapshot {
     /// What kscope itself took of CPU time.
     pub fn cost(&self) -> Cost {
         Cost::new(self.own.cpu_ns as f64 / self.interval_ns.max(1) as f64, &self.programs)
+    }
+
+    /// Run-queue delays of the host: of its CPUs, or of its processes where nobody tells those of CPUs.
+    pub fn delays(&self) -> LatencyStats {
+        if self.cpus.is_empty() {
+            LatencyStats::sum(self.processes.iter().map(|process| &process.runqueue))
+        } else {
+            all_cpus(&self.cpus)
+        }
     }
 
     /// Payload of all processes.
@@ -349,6 +363,13 @@ fn rows_between(prev: &[(u32, Row)], next: &[(u32, Row)], epoch: u32) -> impl It
     })
 }
 
+fn unsorted_between(prev: &[(u32, Unsorted)], (cpu, now): (u32, Unsorted)) -> CpuStats {
+    let was = prev.iter().find(|(number, _)| *number == cpu).map_or(Unsorted::default(), |(_, was)| *was);
+    let mut delay = LatencyStats::empty();
+    delay.add_unsorted(now.since(was));
+    CpuStats { cpu, delay }
+}
+
 fn interface_between(prev: &[Interface], next: &Interface) -> Interface {
     // An interface that has just appeared has no "before": its counters start with it.
     let (tx, rx) = prev.iter().find(|i| i.name == next.name).map_or((0, 0), |i| (i.tx_bytes, i.rx_bytes));
@@ -380,6 +401,7 @@ fn process_between(
             calls.push(CallStats { nr: change.what, latency });
         }
     });
+    runqueue.add_unsorted(was.map_or(now.waits, |w| now.waits.since(w.waits)));
     ProcessStats {
         id: now.id,
         parent: now.parent,

@@ -39,6 +39,9 @@ use helper::Helper;
 use names::Book;
 use rights::Caller;
 
+use crate::kernel::advice::LoadError;
+use crate::kernel::loader;
+
 /// Who does what the process that reads the maps may not.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
@@ -51,8 +54,8 @@ pub struct Services {
 /// The processes that were started, and what is said of it.
 #[derive(Debug)]
 pub struct Separated {
-    /// Holds the programs.
-    pub helper: Helper,
+    /// Holds the programs; or why there is none.
+    pub helper: Result<Helper, LoadError>,
     /// Do the rest.
     pub services: Services,
     /// Sentences on what this kernel could not do.
@@ -73,8 +76,8 @@ pub fn separate(only: &[u32], looks: bool, reads: Vec<PathBuf>) -> io::Result<Se
     let caller = Caller::of_sudo();
     let drawing = getpid();
     // First: it takes longest, and loads while this process goes on.
-    let helper = Helper::start(only)?;
-    let mut kin = vec![helper.pid()];
+    let helper = loader::check().and_then(|()| Ok(Helper::start(only)?));
+    let mut kin: Vec<u32> = helper.iter().map(Helper::pid).collect();
     let mut eyes = Eyes::shut();
     if looks {
         let (open, pid) = Eyes::start(|| {
@@ -92,7 +95,7 @@ pub fn separate(only: &[u32], looks: bool, reads: Vec<PathBuf>) -> io::Result<Se
     kin.push(pid);
     // Nobody was there before.
     let _ = KIN.set(kin.into());
-    let notes = leave_no_rights(caller, reads)?;
+    let notes = if helper.is_ok() { leave_no_rights(caller, reads)? } else { leave_rights_of_the_user(caller)? };
     Ok(Separated { helper, services: Services { eyes, book }, notes })
 }
 
@@ -115,9 +118,21 @@ pub fn leave_no_rights(caller: Option<Caller>, reads: Vec<PathBuf>) -> io::Resul
         }
         Err(error) => notes.push(format!("Landlock does not restrict kscope: {error}.")),
     }
+    restrict_calls(&mut notes);
+    Ok(notes)
+}
+
+/// The same where only procfs is read: what a user may see of processes there, Landlock would take away.
+fn leave_rights_of_the_user(caller: Option<Caller>) -> io::Result<Vec<String>> {
+    let mut notes = Vec::new();
+    rights::keep(CapabilitySet::empty(), CapabilitySet::empty(), caller)?;
+    restrict_calls(&mut notes);
+    Ok(notes)
+}
+
+fn restrict_calls(notes: &mut Vec<String>) {
     if let Err(error) = calls::restrict_drawing() {
         notes.push(format!("seccomp does not restrict kscope: {error}."));
     }
     notes.iter().for_each(|note| tracing::warn!("{note}"));
-    Ok(notes)
 }

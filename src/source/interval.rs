@@ -15,12 +15,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::live::{Live, sampled_insight};
+use super::live::sampled_insight;
+use super::origin::{Origin, Otherwise};
 use super::{Source as _, When};
 use crate::core::budget::{Governor, Plan, Price, Step};
 use crate::core::insight::{RUN_QUEUE, SYSCALLS};
 use crate::core::interests::Interests;
 use crate::core::units;
+use crate::kernel::advice::LoadError;
 use crate::kernel::loader::Loaded;
 use crate::model::{Sample, Snapshot, joined};
 use crate::probes::own::stats::Counting;
@@ -45,7 +47,7 @@ pub trait Pace {
 /// Measures one interval after the other.
 #[derive(Debug)]
 pub struct Intervals {
-    live: Live,
+    origin: Origin,
     runs: When,
     governor: Option<Governor>,
     prev: Sample,
@@ -57,14 +59,23 @@ pub struct Intervals {
 }
 
 impl Intervals {
-    /// Begins to measure. `runs` is when the programs' runs are counted as long as there is no budget. What is looked at from
+    /// Begins to measure, with the programs, or from procfs alone where they could not be loaded. `runs` is when the programs' runs are counted as long as there is no budget. What is looked at from
     /// the beginning is in the first sample, so that nothing of it is missing in the first interval.
-    pub fn start(kernel: Loaded, runs: When, budget: Option<f64>, interests: Interests) -> io::Result<Self> {
-        let mut live = Live::new(kernel, if budget.is_some() { When::OnDemand } else { runs });
-        let said = live.look(interests).err().map(refusal);
-        let prev = live.sample()?;
-        let governor = budget.map(Governor::new);
-        Ok(Self { live, runs, governor, prev, calls: VecDeque::new(), number: 0, said })
+    pub fn start(
+        loaded: Result<Loaded, LoadError>,
+        otherwise: Otherwise<'_>,
+        runs: When,
+        budget: Option<f64>,
+        interests: Interests,
+    ) -> io::Result<Self> {
+        let mut origin = Origin::best(loaded, otherwise, if budget.is_some() { When::OnDemand } else { runs });
+        let mut said: Vec<String> = origin.notice().into_iter().collect();
+        said.extend(origin.look(interests).err().map(refusal));
+        said.extend(no_budget(&origin, budget));
+        let prev = origin.sample()?;
+        let governor = budget.filter(|_| origin.can_sample()).map(Governor::new);
+        let said = (!said.is_empty()).then(|| said.join(" "));
+        Ok(Self { origin, runs, governor, prev, calls: VecDeque::new(), number: 0, said })
     }
 
     /// The first sample.
@@ -74,22 +85,23 @@ impl Intervals {
 
     /// Keeps this budget from now on, a share of the machine's CPU time.
     pub fn keep(&mut self, budget: Option<f64>) {
-        self.governor = budget.map(Governor::new);
-        self.live.count_runs_when(if budget.is_some() { When::OnDemand } else { self.runs });
+        self.said = no_budget(&self.origin, budget).or_else(|| self.said.take());
+        self.governor = budget.filter(|_| self.origin.can_sample()).map(Governor::new);
+        self.origin.count_runs_when(if budget.is_some() { When::OnDemand } else { self.runs });
     }
 
     /// Measures what is looked at from now on, and nothing dear besides. A sentence, if that cannot be.
     pub fn look(&mut self, interests: Interests) -> Option<String> {
-        self.live.look(interests).err().map(refusal)
+        self.origin.look(interests).err().map(refusal)
     }
 
     /// What happens from the end of the last interval to that of the next, and a sentence when more or less is counted from
     /// then on.
     pub fn next(&mut self, pace: &mut dyn Pace) -> io::Result<(Snapshot, Option<String>)> {
         let plan = self.governor.as_ref().map_or(Plan::EXACT, |g| *g.plan());
-        self.live.count_one_in(plan.one_in);
+        self.origin.count_one_in(plan.one_in);
         let closed = plan.windows.map(|windowed| !windowed);
-        self.live.open(closed).map_err(io::Error::other)?;
+        self.origin.open(closed)?;
         let parts = if plan.has_windows() {
             self.in_window(&plan, pace)?
         } else {
@@ -100,7 +112,7 @@ impl Intervals {
             self.wait_for_end(pace);
             vec![self.part()?]
         };
-        self.live.stay_open();
+        self.origin.stay_open();
         let mut whole = joined(parts).ok_or_else(|| io::Error::other("an interval has parts"))?;
         whole.sampling.budget = self.governor.as_ref().map(Governor::budget);
         let said = self.govern(&whole);
@@ -109,7 +121,7 @@ impl Intervals {
 
     /// What happened since the last sample.
     fn part(&mut self) -> io::Result<Snapshot> {
-        let mut next = self.live.sample()?;
+        let mut next = self.origin.sample()?;
         next.sampling.call_overhead_ns = self.call_overhead_ns();
         next.sampling.switch_overhead_ns = self.switch_overhead_ns();
         let part = Snapshot::between(&self.prev, &next);
@@ -118,14 +130,14 @@ impl Intervals {
     }
 
     fn in_window(&mut self, plan: &Plan, pace: &mut dyn Pace) -> io::Result<Vec<Snapshot>> {
-        self.live.close(plan.windows).map_err(io::Error::other)?;
+        self.origin.close(plan.windows)?;
         let whole = until_end(pace);
         let window = whole.mul_f64(plan.part).max(SHORTEST);
         let count = (window / 4).clamp(Duration::from_millis(2), COUNT);
         self.wait_in(whole.saturating_sub(window + count), pace);
         let alone_ns = call_ns();
         let before = self.part()?;
-        let opened = self.live.open(plan.windows);
+        let opened = self.origin.open(plan.windows);
         pace.wait_until(Instant::now() + window);
         let measured_ns = call_ns();
         if plan.windows[SYSCALLS] {
@@ -134,15 +146,15 @@ impl Intervals {
         }
         let within = self.part()?;
         self.count_runs(plan, count, pace);
-        let closed = self.live.close(plan.windows);
+        let closed = self.origin.close(plan.windows);
         self.wait_for_end(pace);
         let after = self.part()?;
-        opened.and(closed).map_err(io::Error::other)?;
+        opened.and(closed)?;
         Ok(vec![before, within, after])
     }
 
     fn count_runs(&mut self, plan: &Plan, time: Duration, pace: &mut dyn Pace) {
-        self.live.count_runs(plan, || pace.wait_until(Instant::now() + time));
+        self.origin.count_runs(plan, || pace.wait_until(Instant::now() + time));
     }
 
     /// Waits for the end of the interval, and meanwhile begins to measure what somebody begins to look at.
@@ -214,6 +226,12 @@ impl Intervals {
 #[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped by")]
 fn refusal(error: io::Error) -> String {
     format!("What you look at cannot be measured: {error}.")
+}
+
+/// Why a budget that was asked for is not kept, if so.
+fn no_budget(origin: &Origin, budget: Option<f64>) -> Option<String> {
+    let why = "No budget is kept: without programs in the kernel there is nothing to count less of.";
+    (budget.is_some() && !origin.can_sample()).then(|| why.to_owned())
 }
 
 fn until_end(pace: &dyn Pace) -> Duration {

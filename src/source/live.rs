@@ -25,7 +25,7 @@ use crate::core::interests::Interests;
 use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
-use crate::model::{Lost, ProcessSample, Records, Sample};
+use crate::model::{Basis, Lost, ProcessSample, Records, Sample};
 use crate::probes::blame::probe::BlameReader;
 use crate::probes::connections::probe::{ConnectionReader, Reading};
 use crate::probes::disk::probe::{DiskReader, DiskReading};
@@ -160,7 +160,7 @@ impl Live {
             return Ok(Reading::default());
         }
         let among = (processes, &*self.kernel.only);
-        self.connections.read(&mut self.kernel.maps.connections, at_ns, among)
+        self.connections.read(Some(&mut self.kernel.maps.connections), at_ns, among)
     }
 
     /// Forgets what is left of an earlier time in which this was measured.
@@ -371,6 +371,8 @@ impl Source for Live {
             host: read_host(),
             calls,
             cpus,
+            cpu_waits: Vec::new(),
+            basis: Basis::Programs,
             records,
             processes,
             inflight,

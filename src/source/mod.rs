@@ -1,9 +1,12 @@
-//! Where samples come from. Live is the running kernel; whatever else there may be (a recording), it yields the same.
+//! Where samples come from. Live is the running kernel through kscope's programs, procfs what anybody may read; whatever else
+//! there may be (a recording), it yields the same.
 
 mod host;
 mod interval;
 mod leaving;
 mod live;
+mod origin;
+mod procfs;
 mod procs;
 mod watch;
 
@@ -12,6 +15,7 @@ use std::io;
 pub use crate::kernel::run_stats::When;
 pub use interval::{Intervals, Pace};
 pub use live::Live;
+pub use origin::Otherwise;
 
 use crate::model::Sample;
 

@@ -27,6 +27,9 @@ pub fn summary(ctx: &Ctx<'_>, latency: &LatencyStats, quality: Quality, room: u1
         return units::DASH.into();
     }
     let rate = format!("{}{}", quality.mark(), units::rate(ctx.per_s(latency.count())));
+    if latency.max().is_none() {
+        return rate;
+    }
     let (p50, p99) = (time(latency.quantile(0.5)), time(latency.quantile(0.99)));
     let candidates = [format!("{rate}  p50 {p50}  p99 {p99}"), format!("{rate}  p99 {p99}"), format!("p99 {p99}")];
     candidates.into_iter().find(|text| width(text) <= room).unwrap_or_default()
@@ -66,7 +69,7 @@ pub fn insight(
     group: Group,
 ) -> Option<Rect> {
     let trouble = ctx.trouble(group);
-    let value = if trouble.is_some() { units::DASH } else { value };
+    let value = if trouble.is_some() && !group.is_distribution() { units::DASH } else { value };
     let mut block = pane(title, value, false, ctx.theme);
     if !below.is_empty() && trouble.is_none() && width(below) + 4 <= area.width {
         block = block.title_bottom(Line::styled(format!(" {below} "), ctx.theme.dim).right_aligned());

@@ -12,7 +12,7 @@ use super::tables::TableState;
 use super::theme::Theme;
 use crate::core::quality::Quality;
 use crate::core::units;
-use crate::model::{ProbeState, Qualities, Snapshot};
+use crate::model::{Basis, ProbeState, Qualities, Snapshot};
 use crate::probes::time::stats::TimeSplit;
 use crate::verdicts::Verdict;
 
@@ -40,28 +40,37 @@ pub enum Group {
     Lives,
     /// Requests of block devices.
     Disk,
+    /// How run-queue delays are distributed.
+    Delays,
+    /// How long requests of block devices took.
+    DiskTimes,
 }
 
 impl Group {
+    /// How something is distributed that has a number and a sum where that is not known.
+    pub const fn is_distribution(self) -> bool {
+        matches!(self, Self::Delays | Self::DiskTimes)
+    }
+
     const fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Syscalls => &["sys_enter", "sys_exit"],
-            Self::RunQueue => &["sched_switch", "sched_wakeup", "sched_wakeup_new"],
+            Self::RunQueue | Self::Delays => &["sched_switch", "sched_wakeup", "sched_wakeup_new"],
             Self::Network => &["sock_send_length", "sock_recv_length"],
             Self::Connections => &["conn_send", "conn_recv", "conn_state", "conn_retransmit"],
             Self::Lives => &["sched_process_exit", "sched_process_fork", "sched_process_exec"],
-            Self::Disk => &["block_io_start", "block_rq_issue", "block_rq_complete"],
+            Self::Disk | Self::DiskTimes => &["block_io_start", "block_rq_issue", "block_rq_complete"],
         }
     }
 
     const fn subject(self) -> &'static str {
         match self {
             Self::Syscalls => "System calls are",
-            Self::RunQueue => "Run-queue delays are",
+            Self::RunQueue | Self::Delays => "Run-queue delays are",
             Self::Network => "Network bytes are",
             Self::Connections => "Bytes of connections are",
             Self::Lives => "Ends of processes are",
-            Self::Disk => "Requests of block devices are",
+            Self::Disk | Self::DiskTimes => "Requests of block devices are",
         }
     }
 }
@@ -118,16 +127,21 @@ fn trouble(snapshot: &Snapshot, group: Group) -> Option<String> {
     }
     let quality = match group {
         Group::Syscalls => snapshot.qualities.syscalls,
-        Group::RunQueue => snapshot.qualities.runqueue,
+        Group::RunQueue | Group::Delays => snapshot.qualities.runqueue,
         Group::Network => snapshot.qualities.network,
         Group::Connections => snapshot.qualities.connections,
         Group::Lives => snapshot.qualities.dead,
-        Group::Disk => snapshot.qualities.disk,
+        Group::Disk | Group::DiskTimes => snapshot.qualities.disk,
     };
     match (sentences.is_empty(), quality) {
         (false, _) => Some(sentences.join(" ")),
         (true, Quality::NotAvailable) => Some(format!("{} not measured here.", group.subject())),
-        (true, _) => None,
+        (true, _) => match &snapshot.basis {
+            Basis::Procfs { reason, advice } if group.is_distribution() => {
+                Some(format!("/proc tells how many there were, not how long each took. {reason} {advice}"))
+            }
+            _ => None,
+        },
     }
 }
 
@@ -145,6 +159,11 @@ impl<'a> Ctx<'a> {
     /// Why a group is not measured and what to do about it; `None` when it is measured.
     pub fn trouble(&self, group: Group) -> Option<String> {
         trouble(self.snapshot(), group)
+    }
+
+    /// True where no program runs in the kernel, and only procfs is read.
+    pub fn is_procfs(&self) -> bool {
+        self.snapshot().basis.is_procfs()
     }
 
     /// A count of the interval as a rate.

@@ -224,6 +224,9 @@ fn tabs(app: &App, area: Rect, buf: &mut Buffer) {
     if app.history().latest().is_some_and(|tick| !tick.snapshot.sampling.is_all()) {
         right.push(Span::styled("≈ sampled: 9 says what  ", theme.warn));
     }
+    if app.history().latest().is_some_and(|tick| tick.snapshot.basis.is_procfs()) {
+        right.push(Span::styled("/proc only: 9 says why  ", theme.warn));
+    }
     if let Some(text) = measured_only(app) {
         right.push(Span::styled(text, theme.warn));
     }

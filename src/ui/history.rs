@@ -73,7 +73,7 @@ impl Presence {
             ticks: before.map_or(1, |b| b.ticks.saturating_add(1)),
             delayed: since(!process.runqueue.is_empty(), before.map(|b| b.delayed)),
             talking: since(process.traffic.bytes() > 0, before.map(|b| b.talking)),
-            on_disk: since(process.disk.requests() > 0, before.map(|b| b.on_disk)),
+            on_disk: since(!process.disk.is_nothing(), before.map(|b| b.on_disk)),
         }
     }
 }

@@ -81,7 +81,7 @@ fn syscalls(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn run_queue(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.runqueue;
     let value = summary(ctx, latency, ctx.qualities.runqueue, area.width.saturating_sub(16));
-    if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::RunQueue) {
+    if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::Delays) {
         let [map, strip] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(inner);
         heatmap(ctx, map, buf, |tick| Some(Cow::Borrowed(&tick.runqueue.histogram)));
         cpu_strip(ctx, strip, buf);

@@ -13,7 +13,6 @@ use crate::core::ident::ProcessId;
 use crate::core::latency::LatencyStats;
 use crate::model::{Ident, ProcessStats, Snapshot};
 use crate::probes::network::stats::Traffic;
-use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::stats::CallStats;
 
 /// System calls by number, as bytes: each with its length, so that others are skipped.
@@ -71,7 +70,7 @@ impl Packed {
         let calls = PackedCalls::of(&snapshot.calls);
         let disk = PackedDisk::of(&snapshot.disk);
         let mut delays = Vec::new();
-        put_latency(&mut delays, &all_cpus(&snapshot.cpus));
+        put_latency(&mut delays, &snapshot.delays());
         let entries: Box<[Entry]> = entries.into();
         let (numbers, delays): (Box<[u8]>, Box<[u8]>) = (numbers.into(), delays.into());
         let weight = calls.weight() + disk.weight() + delays.len() + numbers.len() + size_of_val(&*entries) + idents;
@@ -239,7 +238,7 @@ fn put_calls(out: &mut Vec<u8>, calls: &[CallStats]) {
 
 fn put_latency(out: &mut Vec<u8>, l: &LatencyStats) {
     put(out, l.histogram.iter().count() as u64);
-    for number in [l.total_ns, l.blocked_ns, l.runnable_ns, l.max_ns, l.errors, l.interrupted] {
+    for number in [l.unsorted, l.total_ns, l.blocked_ns, l.runnable_ns, l.max_ns, l.errors, l.interrupted] {
         put(out, number);
     }
     let mut before = 0;
@@ -285,7 +284,7 @@ impl Reader<'_> {
 
     fn skip_latency(&mut self) {
         let buckets = self.number();
-        (0..6 + 2 * buckets).for_each(|_| {
+        (0..7 + 2 * buckets).for_each(|_| {
             self.number();
         });
     }
@@ -293,6 +292,7 @@ impl Reader<'_> {
     fn latency(&mut self) -> LatencyStats {
         let buckets = self.number();
         let mut stats = LatencyStats {
+            unsorted: self.number(),
             total_ns: self.number(),
             blocked_ns: self.number(),
             runnable_ns: self.number(),
@@ -319,7 +319,7 @@ mod tests {
 
     fn any_latency() -> impl Strategy<Value = LatencyStats> {
         let buckets = proptest::collection::btree_map(0_u16..250, 1_u64.., 0..20);
-        (buckets, any::<[u64; 6]>()).prop_map(|(buckets, n)| LatencyStats {
+        (buckets, any::<[u64; 7]>()).prop_map(|(buckets, n)| LatencyStats {
             histogram: Histogram::rising(buckets.into_iter()),
             total_ns: n[0],
             blocked_ns: n[1],
@@ -327,6 +327,7 @@ mod tests {
             max_ns: n[3],
             errors: n[4],
             interrupted: n[5],
+            unsorted: n[6],
         })
     }
 

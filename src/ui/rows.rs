@@ -54,7 +54,7 @@ impl Digest {
             p90: quantile(0.9),
             p99: quantile(0.99),
             p999: quantile(0.999),
-            max: (latency.max_ns > 0).then_some(latency.max_ns),
+            max: latency.max().filter(|ns| *ns > 0),
         }
     }
 }

@@ -14,7 +14,6 @@ use crate::core::latency::LatencyStats;
 use crate::model::{Host, Ident, ProcessStats, Snapshot};
 use crate::probes::disk::stats::{Device, Direction};
 use crate::probes::network::stats::Traffic;
-use crate::probes::runqueue::stats::all_cpus;
 use crate::probes::syscalls::stats::{CallStats, merge_calls, merged};
 use crate::probes::time::stats::TimeSplit;
 
@@ -54,7 +53,7 @@ impl Tick {
         let (traffic, time) = passing().fold(start, |sum, p| (sum.0.plus(p.traffic), sum.1.plus(p.time)));
         let payload = if look.filter.is_empty() { traffic } else { snapshot.traffic() };
         let (filtered, runqueue) = if look.filter.is_empty() {
-            (None, all_cpus(&snapshot.cpus))
+            (None, snapshot.delays())
         } else {
             let mut calls = Vec::new();
             passing().for_each(|process| merge_calls(&mut calls, &process.calls));
@@ -239,6 +238,7 @@ fn without_the_packed(whole: &Snapshot) -> Snapshot {
         lost: whole.lost,
         lost_ever: whole.lost_ever,
         sampling: whole.sampling,
+        basis: whole.basis.clone(),
         qualities: whole.qualities,
         probes: Arc::clone(&whole.probes),
         ..Snapshot::default()

@@ -175,11 +175,12 @@ fn one_cpu(window: &Window<'_>) -> Vec<Verdict> {
     if window.newest().is_none_or(|f| f.cpus < 2) || share < ONE_CPU_SHARE || waiting < 1.0 {
         return Vec::new();
     }
+    // 0: it is not known how the delays are distributed.
+    let p99 = if worst.p99_ns > 0 { format!(", p99 {}", duration(worst.p99_ns)) } else { String::new() };
     let sentence = format!(
-        "cpu {} carries {} of all waiting for a CPU: on average {waiting:.1} threads wait for it, p99 {}",
+        "cpu {} carries {} of all waiting for a CPU: on average {waiting:.1} threads wait for it{p99}",
         worst.cpu,
-        percent(share),
-        duration(worst.p99_ns)
+        percent(share)
     );
     vec![verdict("one_cpu", &sentence, None, Evidence::Scheduler, waiting)]
 }

@@ -12,11 +12,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use aya::programs::loaded_programs;
 use ::kscope::core::insight::Insight;
 use ::kscope::privileged::helper::Helper;
 use ::kscope::privileged::leave_no_rights;
 use ::kscope::privileged::wire::{self, Request, Status};
+use aya::programs::loaded_programs;
 
 use crate::Case;
 use crate::kscope::{Running, TempDir, workload_path};
@@ -178,7 +178,8 @@ pub fn confined(file: &str) -> ExitCode {
         tell("chroot", call(libc::chroot(shadow.as_ptr()).into()));
         tell("open for performance", call(libc::syscall(libc::SYS_perf_event_open, 0, 0, 0, 0, 0)));
         tell("be asked by io_uring", call(libc::syscall(libc::SYS_io_uring_setup, 1, &raw const attr)));
-        let page = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        let page =
+            libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
         tell("may map memory", if page == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) });
         tell("run memory", call(libc::mprotect(page, 4096, libc::PROT_READ | libc::PROT_EXEC).into()));
         tell("may list sockets", call(libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_SOCK_DIAG).into()));
@@ -303,7 +304,8 @@ fn command() {
         let kept = ["Uid", "Gid", "Groups", "Cap", "NoNewPrivs", "Seccomp", "SigIgn", "SigBlk"];
         text.lines().filter(|line| kept.iter().any(|field| line.starts_with(field))).map(str::to_owned).collect()
     };
-    let without_signals = |fields: Vec<String>| fields.into_iter().filter(|f| !f.starts_with("Sig")).collect::<Vec<_>>();
+    let without_signals =
+        |fields: Vec<String>| fields.into_iter().filter(|f| !f.starts_with("Sig")).collect::<Vec<_>>();
     assert!(fields(&its).iter().filter(|f| f.starts_with("Sig")).all(|f| f.ends_with("\t0000000000000000")), "{its}");
     assert_eq!(without_signals(fields(&its)), without_signals(fields(&own)));
 }

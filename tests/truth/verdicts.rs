@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use kscope::core::interests::Interests;
 use kscope::kernel::loader;
-use kscope::source::{Intervals, Pace, When};
+use kscope::source::{Intervals, Otherwise, Pace, When};
 use kscope::verdicts::{Facts, Verdict, Window, verdicts};
 use serde_json::{Value, json};
 
@@ -141,7 +141,8 @@ struct Watch {
 impl Watch {
     fn start() -> Self {
         Self {
-            intervals: Intervals::start(loader::load().unwrap(), When::Never, None, Interests::default()).unwrap(),
+            intervals: Intervals::start(loader::load(), Otherwise::default(), When::Never, None, Interests::default())
+                .unwrap(),
             facts: Vec::new(),
         }
     }

@@ -57,24 +57,30 @@ pub struct FlowRow {
     pub queue: Option<LatencyRow>,
     /// From then on.
     pub device: Option<LatencyRow>,
-    /// Begun and not ended at the end of the interval.
-    pub in_flight: u64,
+    /// Begun and not ended at the end of the interval; `null` where no program in the kernel sees requests begin.
+    pub in_flight: Option<u64>,
     /// How long ago the oldest of them began.
-    pub oldest_ns: u64,
+    pub oldest_ns: Option<u64>,
 }
 
 /// The devices of a snapshot; `None` where nothing measures them.
 pub fn section(snapshot: &Snapshot) -> Option<Section> {
     let quality = snapshot.qualities.disk;
     (quality != Quality::NotAvailable).then(|| Section {
-        devices: snapshot.disk.devices.iter().filter_map(device_row).collect(),
+        devices: snapshot
+            .disk
+            .devices
+            .iter()
+            .filter_map(|device| device_row(device, !snapshot.basis.is_procfs()))
+            .collect(),
         quality,
         seconds: snapshot.seconds(),
     })
 }
 
-fn device_row(device: &DeviceStats) -> Option<DeviceRow> {
-    let directions: Vec<FlowRow> = device.flows.iter().filter(|flow| !flow.is_idle()).map(flow_row).collect();
+fn device_row(device: &DeviceStats, seen: bool) -> Option<DeviceRow> {
+    let directions: Vec<FlowRow> =
+        device.flows.iter().filter(|flow| !flow.is_idle()).map(|flow| flow_row(flow, seen)).collect();
     let row = DeviceRow {
         device: device.device.to_string(),
         name: device.name.clone(),
@@ -86,7 +92,7 @@ fn device_row(device: &DeviceStats) -> Option<DeviceRow> {
     (!is_idle).then_some(row)
 }
 
-fn flow_row(flow: &Flow) -> FlowRow {
+fn flow_row(flow: &Flow, seen: bool) -> FlowRow {
     let phase = |latency: &LatencyStats| (latency.count() > 0).then(|| LatencyRow::of(latency));
     FlowRow {
         direction: flow.direction,
@@ -97,8 +103,8 @@ fn flow_row(flow: &Flow) -> FlowRow {
         total: LatencyRow::of(&flow.total),
         queue: phase(&flow.queue),
         device: phase(&flow.device),
-        in_flight: flow.in_flight,
-        oldest_ns: flow.oldest_ns,
+        in_flight: seen.then_some(flow.in_flight),
+        oldest_ns: seen.then_some(flow.oldest_ns),
     }
 }
 
@@ -149,8 +155,8 @@ fn write_flow(device: &DeviceRow, flow: &FlowRow, seconds: f64, out: &mut String
         cell(flow.total.p50_ns),
         cell(flow.total.p90_ns),
         cell(flow.total.p99_ns),
-        if flow.total.count == 0 { "–".into() } else { duration(flow.total.max_ns) },
+        cell(flow.total.max_ns.filter(|_| flow.total.count > 0)),
         queued.unwrap_or_else(|| "–".into()),
-        flow.in_flight
+        flow.in_flight.map_or_else(|| "–".into(), |n| n.to_string())
     );
 }

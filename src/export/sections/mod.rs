@@ -29,8 +29,8 @@ pub struct Sections {
     pub page: Option<page::Row>,
     /// Block devices; `null` where nothing measures them.
     pub disk: Option<disk::Section>,
-    /// Calls that were entered and have not returned at the end, oldest first.
-    pub stuck: Vec<stuck::Row>,
+    /// Calls that were entered and have not returned at the end, oldest first; `null` from procfs, which does not tell.
+    pub stuck: Option<Vec<stuck::Row>>,
     /// Errors by process, call and number, the most often first.
     pub errors: Option<Vec<errors::Row>>,
     /// Processes that run in circles.
@@ -58,7 +58,7 @@ impl Sections {
             verdicts: verdicts::rows(verdicts.into_iter().filter(in_scope).collect()),
             page: page::row(snapshot, scope),
             disk: disk::section(snapshot),
-            stuck: stuck::rows(snapshot, scope),
+            stuck: (!snapshot.basis.is_procfs()).then(|| stuck::rows(snapshot, scope)),
             dead: dead::section(snapshot, scope),
             errors: errors::rows(snapshot, scope),
             spins: errors::spin_rows(snapshot, scope),
@@ -76,7 +76,9 @@ impl Sections {
             page::write(page, out);
         }
         disk::write(self.disk.as_ref(), out);
-        stuck::write(&self.stuck, out);
+        if let Some(stuck) = &self.stuck {
+            stuck::write(stuck, out);
+        }
         errors::write(self.errors.as_deref(), self.spins.as_deref(), self.errors_quality.mark(), out);
         exemplars::write(self.exemplars.as_deref(), out);
         dead::write(self.dead.as_ref(), out);

@@ -87,17 +87,23 @@ impl ConnectionReader {
         Self { owners: Owners::new(eyes), book, ..Self::default() }
     }
 
-    /// Reads all connections at `now_ns`. `processes` is that sample's, ordered; if `only` names pids, then only theirs.
+    /// Reads all connections at `now_ns`; without a map what the kernel lists alone. `processes` is that sample's, ordered; if
+    /// `only` names pids, then only theirs.
     pub fn read(
         &mut self,
-        map: &mut ConnectionMap,
+        map: Option<&mut ConnectionMap>,
         now_ns: u64,
         (processes, only): (&[ProcessSample], &[u32]),
     ) -> io::Result<Reading> {
-        let mut counted = counted(map)?;
+        let (mut counted, map) = match map {
+            Some(map) => (counted(map)?, Some(map)),
+            None => (Counted::new(), None),
+        };
         let used = counted.len();
         let (listed, complete, trouble) = self.listed();
-        self.retire(map, &mut counted, |cookie| complete && !listed.contains_key(cookie), now_ns)?;
+        if let Some(map) = map {
+            self.retire(map, &mut counted, |cookie| complete && !listed.contains_key(cookie), now_ns)?;
+        }
         self.first.retain(|cookie, _| listed.contains_key(cookie));
         for (cookie, socket) in &listed {
             let known = counted.get(cookie).is_none_or(|c| c.opened == 0);

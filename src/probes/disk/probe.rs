@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytemuck::Zeroable as _;
 use kscope_layout::RecordKey;
 use kscope_layout::disk::{Asked, DeviceRow, NO_SLOT, Started, direction, phase};
 
@@ -110,6 +111,23 @@ impl DiskReader {
             reading.devices.devices.push(self.device(device, rows, counted));
         }
         Ok(reading)
+    }
+
+    /// What the kernel itself counts of whole disks, cumulative: how many requests ended, not how long they took.
+    pub fn read_counted(&mut self) -> io::Result<DiskSample> {
+        let text = std::fs::read_to_string("/proc/diskstats")?;
+        let lines: Vec<(Device, Line)> = text.lines().filter_map(|line| self.line(line)).collect();
+        let mut lines: Vec<(Device, Line)> = lines.into_iter().filter(|(_, l)| !l.counted.is_nothing()).collect();
+        lines.sort_unstable_by_key(|(device, _)| *device);
+        let device = |(device, line): &(Device, Line)| {
+            let counted = line.counted;
+            let known = self.disks.get(device).and_then(Option::as_ref).is_some_and(|disk| disk.makes_requests);
+            let row = |bytes, unseen| Arc::new(DeviceRow { bytes, unseen, ..DeviceRow::zeroed() });
+            let reads = (Direction::Read, row(counted.read_bytes, counted.reads));
+            let writes = (Direction::Write, row(counted.write_bytes, counted.writes));
+            self.device(*device, if known { vec![reads, writes] } else { Vec::new() }, Some(counted))
+        };
+        Ok(DiskSample { devices: lines.iter().map(device).collect(), in_flight: HashMap::new() })
     }
 
     /// Counts a request whose end was not seen: in flight, or ended all the same.
@@ -253,6 +271,7 @@ fn traffic(asked: &Asked) -> DiskTraffic {
         writes: asked.requests[at(direction::WRITE)],
         others: asked.requests[at(direction::FLUSH)] + asked.requests[at(direction::OTHER)],
         total_ns: asked.total_ns.iter().sum(),
+        hidden: 0,
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::core::latency::LatencyStats;
+use crate::core::quality::Quality;
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -248,6 +249,8 @@ pub struct DiskTraffic {
     pub others: u64,
     /// How long all of them took, each from its beginning to its end, ns.
     pub total_ns: u64,
+    /// Of so many processes nobody may read what they did.
+    pub hidden: u32,
 }
 
 impl DiskTraffic {
@@ -270,6 +273,7 @@ impl DiskTraffic {
             writes: self.writes.saturating_sub(prev.writes),
             others: self.others.saturating_sub(prev.others),
             total_ns: self.total_ns.saturating_sub(prev.total_ns),
+            hidden: self.hidden,
         }
     }
 
@@ -283,12 +287,27 @@ impl DiskTraffic {
             writes: self.writes + other.writes,
             others: self.others + other.others,
             total_ns: self.total_ns + other.total_ns,
+            hidden: self.hidden + other.hidden,
+        }
+    }
+
+    /// What its bytes are worth, where those of readable processes are worth `quality`.
+    pub fn worth(self, quality: Quality) -> Quality {
+        match self.hidden {
+            0 => quality,
+            _ if self.bytes() == 0 => Quality::NotAvailable,
+            _ => quality.worst(Quality::LowerBound),
         }
     }
 
     /// Bytes in both directions.
     pub const fn bytes(self) -> u64 {
         self.read_bytes + self.write_bytes
+    }
+
+    /// Did it have no device do anything, as far as that is known?
+    pub const fn is_nothing(self) -> bool {
+        self.requests() == 0 && self.bytes() == 0
     }
 
     /// Requests of any kind.

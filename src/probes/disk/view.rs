@@ -95,7 +95,7 @@ fn latencies(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let title = title(ctx);
     let value = summary(ctx, &latency, ctx.qualities.disk, area.width.saturating_sub(width(&title) + 7));
     let below = format!("begin to end · {}{}", bound(), all_processes(ctx));
-    let Some(inner) = insight(ctx, area, buf, (&title, &value, &below), Group::Disk) else { return };
+    let Some(inner) = insight(ctx, area, buf, (&title, &value, &below), Group::DiskTimes) else { return };
     heatmap(ctx, inner, buf, |tick| Some(Cow::Owned(tick.disk(&chosen).histogram)));
 }
 
@@ -106,7 +106,9 @@ fn all_processes(ctx: &Ctx<'_>) -> &'static str {
 
 /// Where requests spend their time: in the queue, or with the driver and its device.
 fn divided(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
-    let Some(inner) = insight(ctx, area, buf, ("Where", "", "queue + device = total"), Group::Disk) else { return };
+    let Some(inner) = insight(ctx, area, buf, ("Where", "", "queue + device = total"), Group::DiskTimes) else {
+        return;
+    };
     let chosen = chosen_of(selected(ctx));
     let flows: Vec<&Flow> =
         ctx.snapshot().disk.flows().filter(|(d, f)| chosen(d.device, f.direction)).map(|(_, f)| f).collect();
@@ -189,7 +191,7 @@ fn asking(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     if let Some(trouble) = ctx.trouble(Group::Disk) {
         return note(buf, inner, &trouble, theme);
     }
-    let passing = ctx.snapshot().processes.iter().filter(|p| ctx.look.passes(p) && p.disk.requests() > 0);
+    let passing = ctx.snapshot().processes.iter().filter(|p| ctx.look.passes(p) && !p.disk.is_nothing());
     let mut all: Vec<&ProcessStats> = passing.collect();
     all.sort_by_key(|p| (Reverse((p.disk.bytes(), p.disk.requests())), p.id));
     if all.is_empty() {
@@ -206,6 +208,7 @@ fn asking(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         let disk = process.disk;
         let rate = |bytes: u64| format!("{mark}{}", units::byte_rate(ctx.per_s(bytes)));
         let count = format!("{mark}{}", units::rate(ctx.per_s(disk.requests())));
+        let count = if ctx.is_procfs() { units::DASH.to_owned() } else { count };
         let cells = [rate(disk.read_bytes), rate(disk.write_bytes), count];
         for (text, x) in cells.iter().zip((columns..).step_by(usize::from(RATE))) {
             put_right(buf, x, y, text, RATE, theme.text);

@@ -11,7 +11,7 @@ use ratatui::widgets::{Sparkline, Widget};
 use super::stats::{Counting, MapUse};
 use crate::core::quality::Quality;
 use crate::core::units::{self, fine_percent};
-use crate::model::ProbeState;
+use crate::model::{Basis, ProbeState};
 use crate::ui::app::seconds_ns;
 use crate::ui::charts::bar;
 use crate::ui::columns::PROGRAMS;
@@ -256,8 +256,14 @@ fn course(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 /// What the numbers leave out, failures first, in lines of at most `room` columns.
 fn sentences(ctx: &Ctx<'_>, room: u16) -> Vec<(Vec<String>, Style)> {
     let theme = ctx.theme;
+    // One reason holds for all of them.
+    let procfs = match &ctx.snapshot().basis {
+        Basis::Programs => None,
+        Basis::Procfs { reason, advice } => Some(format!("{reason} Only /proc is read. {advice}")),
+    };
     let failed = ctx.snapshot().probes.iter().filter_map(|probe| match &probe.state {
         ProbeState::Running | ProbeState::Idle => None,
+        ProbeState::Failed { reason, .. } if procfs.as_ref().is_some_and(|all| all.starts_with(reason)) => None,
         ProbeState::Failed { reason, advice } => Some(format!("{}: {reason} {advice}", probe.name)),
     });
     let denied = match &ctx.snapshot().programs.counting {
@@ -267,8 +273,9 @@ fn sentences(ctx: &Ctx<'_>, room: u16) -> Vec<(Vec<String>, Style)> {
     let snapshot = ctx.snapshot();
     let sampled =
         snapshot.sampling.sentences(snapshot.interval_ns).map(|(_, text)| format!("To keep the budget, {text}."));
-    let wrong = failed.chain(denied).chain(sampled).map(|text| (text, theme.warn));
-    let known = LEFT_OUT.iter().map(|text| ((*text).to_owned(), theme.text));
+    let wrong = procfs.iter().cloned().chain(failed).chain(denied).chain(sampled).map(|text| (text, theme.warn));
+    let left_out = if procfs.is_some() { &PROCFS_LEAVES_OUT[..] } else { &LEFT_OUT[..] };
+    let known = left_out.iter().map(|text| ((*text).to_owned(), theme.text));
     wrong.chain(known).map(|(text, style)| (wrap(&units::printable(&text), room), style)).collect()
 }
 
@@ -289,6 +296,13 @@ fn unseen(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, sentences: &[(Vec<String>
         }
     }
 }
+
+const PROCFS_LEAVES_OUT: [&str; 4] = [
+    "User and kernel time are told apart in steps of 10 ms; their sum is that of the scheduler.",
+    "A wait for a CPU counts when it ends. Waits of threads that ended since the last sample are lost.",
+    "Processes that began and ended between two samples are not seen.",
+    "Bytes of block devices are told of the user's own processes only, and not of what the page cache held back.",
+];
 
 const LEFT_OUT: [&str; 6] = [
     "The time of a run is measured by the kernel around the program. The dispatch of its hook comes on top, one reading of \

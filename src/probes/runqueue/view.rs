@@ -44,7 +44,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         cpus(ctx, by_cpu, buf);
         histogram(ctx, plot, buf);
         if !map.is_empty()
-            && let Some(inner) = insight(ctx, map, buf, ("Over time", "", ""), Group::RunQueue)
+            && let Some(inner) = insight(ctx, map, buf, ("Over time", "", ""), Group::Delays)
         {
             heatmap(ctx, inner, buf, |tick| Some(Cow::Borrowed(&tick.runqueue.histogram)));
         }
@@ -60,7 +60,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 fn histogram(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let delay = &ctx.tick.runqueue;
     let value = summary(ctx, delay, ctx.qualities.runqueue, area.width.saturating_sub(16));
-    let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::RunQueue) else { return };
+    let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::Delays) else { return };
     let marks: Vec<(&str, u64)> = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)]
         .into_iter()
         .filter_map(|(name, q)| delay.quantile(q).map(|ns| (name, ns)))
@@ -71,7 +71,7 @@ fn histogram(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
 /// Each CPU in as much detail as there is room for: a line, a short entry, or one cell of a grid.
 fn cpus(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let below = "bars: p99, 1 µs – 100 ms, logarithmic";
-    let Some(inner) = insight(ctx, area, buf, ("By CPU", &worst(ctx), below), Group::RunQueue) else { return };
+    let Some(inner) = insight(ctx, area, buf, ("By CPU", &worst(ctx), below), Group::Delays) else { return };
     let cpus = &ctx.snapshot().cpus;
     let rows = usize::from(inner.height);
     let columns = cpus.len().div_ceil(rows.max(1)).max(1);

@@ -47,7 +47,8 @@ pub const DISKS: &[Column<DiskRow>] = &[
         |r| Key::Number(Some(r.latency.errors as f64)),
         |r, c| {
             let style = if r.latency.errors > 0 { c.theme.warn } else { c.theme.dim };
-            cell(plain_rate(c.per_s(r.latency.errors)), style)
+            let text = if c.is_procfs() { units::DASH.to_owned() } else { plain_rate(c.per_s(r.latency.errors)) };
+            cell(text, style)
         },
     ),
     Column::number(
@@ -55,7 +56,10 @@ pub const DISKS: &[Column<DiskRow>] = &[
         9,
         2,
         |r| Key::Number(Some(r.in_flight as f64)),
-        |r, c| cell(r.in_flight.to_string(), if r.in_flight > 0 { c.theme.text } else { c.theme.dim }),
+        |r, c| {
+            let text = if c.is_procfs() { units::DASH.to_owned() } else { r.in_flight.to_string() };
+            cell(text, if r.in_flight > 0 { c.theme.text } else { c.theme.dim })
+        },
     ),
     Column::number("oldest", 8, 4, |r| ns_key(r.oldest_ns), oldest),
 ];
@@ -69,14 +73,14 @@ pub const DISK_USERS: &[Column<ProcessRow>] = &[
         10,
         1,
         |r| Key::Number(Some(r.process().disk.read_bytes as f64)),
-        |r, c| moved(r.process().disk.read_bytes, c),
+        |r, c| moved(r.process().disk.read_bytes, r, c),
     ),
     Column::number(
         "write/s",
         10,
         1,
         |r| Key::Number(Some(r.process().disk.write_bytes as f64)),
-        |r, c| moved(r.process().disk.write_bytes, c),
+        |r, c| moved(r.process().disk.write_bytes, r, c),
     ),
     Column::number(
         "reads/s",
@@ -107,19 +111,24 @@ pub const DISK_USERS: &[Column<ProcessRow>] = &[
         |r, c| {
             let busy = r.process().disk.total_ns;
             // Requests in flight on average: their time over the interval's.
-            measured(c, c.qualities.disk, format!("{:.2}", c.per_s(busy) / 1e9), busy == 0)
+            measured(c, seen(c), format!("{:.2}", c.per_s(busy) / 1e9), busy == 0)
         },
     ),
     Column::picture("share", 8, 5, |r, c| cell(bar(r.share, 8), c.theme.accent)),
     Column { rank: 7, ..USER },
 ];
 
-fn moved(bytes: u64, ctx: &Ctx<'_>) -> Cell<'static> {
-    measured(ctx, ctx.qualities.disk, units::bytes(ctx.per_s(bytes)), bytes == 0)
+fn moved(bytes: u64, row: &ProcessRow, ctx: &Ctx<'_>) -> Cell<'static> {
+    measured(ctx, row.process().disk.worth(ctx.qualities.disk), units::bytes(ctx.per_s(bytes)), bytes == 0)
 }
 
 fn requests(count: u64, ctx: &Ctx<'_>) -> Cell<'static> {
-    measured(ctx, ctx.qualities.disk, plain_rate(ctx.per_s(count)), count == 0)
+    measured(ctx, seen(ctx), plain_rate(ctx.per_s(count)), count == 0)
+}
+
+/// What those numbers are worth that only programs tell.
+fn seen(ctx: &Ctx<'_>) -> Quality {
+    if ctx.is_procfs() { Quality::NotAvailable } else { ctx.qualities.disk }
 }
 
 fn direction_style(row: &DiskRow, ctx: &Ctx<'_>) -> ratatui::style::Style {

@@ -72,8 +72,8 @@ pub const EVERYTHING: &[Column<EveryRow>] = &[
     Column::number("run-q p99", 9, 11, |r| ns_key(r.delay().p99), |r, c| delay(r.delay().p99, c)),
     Column::number("tx/s", 8, 5, |r| number(r.traffic().tx_bytes), |r, c| bytes(r.traffic().tx_bytes, c, c.theme.tx)),
     Column::number("rx/s", 8, 5, |r| number(r.traffic().rx_bytes), |r, c| bytes(r.traffic().rx_bytes, c, c.theme.rx)),
-    Column::number("read/s", 8, 11, |r| number(r.disk().read_bytes), |r, c| requested(r.disk().read_bytes, c)),
-    Column::number("write/s", 8, 11, |r| number(r.disk().write_bytes), |r, c| requested(r.disk().write_bytes, c)),
+    Column::number("read/s", 8, 11, |r| number(r.disk().read_bytes), |r, c| requested(r.disk().read_bytes, r, c)),
+    Column::number("write/s", 8, 11, |r| number(r.disk().write_bytes), |r, c| requested(r.disk().write_bytes, r, c)),
     Column::number("left/s", 7, 14, |r| number(r.sum(|p| p.voluntary)), |r, c| switches(r.sum(|p| p.voluntary), c)),
     Column::number("pushed/s", 8, 14, |r| number(r.sum(|p| p.preempted)), |r, c| switches(r.sum(|p| p.preempted), c)),
     // The order is that of the start: what began last is youngest. Turned, so that the oldest is on top.
@@ -185,8 +185,8 @@ fn share(ns: u64, quality: Quality, ctx: &Ctx<'_>) -> Cell<'static> {
 }
 
 /// Bytes of block devices.
-fn requested(bytes: u64, ctx: &Ctx<'_>) -> Cell<'static> {
-    measured(ctx, ctx.qualities.disk, units::bytes(ctx.per_s(bytes)), bytes == 0)
+fn requested(bytes: u64, row: &EveryRow, ctx: &Ctx<'_>) -> Cell<'static> {
+    measured(ctx, row.disk().worth(ctx.qualities.disk), units::bytes(ctx.per_s(bytes)), bytes == 0)
 }
 
 fn switches(times: u64, ctx: &Ctx<'_>) -> Cell<'static> {

@@ -150,14 +150,15 @@ fn thread_table(shown: &Shown<'_>, ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) 
     let rows = &ctx.lists.threads[..];
     let value = threads::summary(rows);
     let block = pane("Threads", &value, true, ctx.theme);
-    let empty = threads::why_none(shown.more).map_or_else(|| ctx.nobody("It has no thread."), str::to_owned);
+    let empty =
+        threads::why_none(shown.more, ctx.is_procfs()).map_or_else(|| ctx.nobody("It has no thread."), str::to_owned);
     listing::draw(ctx, area, buf, block, (THREADS, rows, &empty));
 }
 
 fn run_queue(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let latency = &ctx.tick.runqueue;
     let value = summary(ctx, latency, ctx.qualities.runqueue, area.width.saturating_sub(16));
-    if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::RunQueue) {
+    if let Some(inner) = insight(ctx, area, buf, ("Run queue", &value, &bound()), Group::Delays) {
         heatmap(ctx, inner, buf, |tick| Some(Cow::Borrowed(&tick.runqueue.histogram)));
     }
 }

@@ -44,18 +44,19 @@ fn traffic(ctx: &Ctx<'_>, process: &ProcessStats) -> Vec<Text> {
 }
 
 fn disk(ctx: &Ctx<'_>, process: &ProcessStats) -> Text {
-    let (quality, moved) = (ctx.qualities.disk, process.disk);
+    let (quality, moved) = (process.disk.worth(ctx.qualities.disk), process.disk);
     if quality == Quality::NotAvailable {
         return ("disk     –".into(), ctx.theme.dim);
     }
-    let style = if moved.requests() == 0 { ctx.theme.dim } else { ctx.theme.text };
+    let style = if moved.is_nothing() { ctx.theme.dim } else { ctx.theme.text };
     let (mark, read, written) = (quality.mark(), ctx.per_s(moved.read_bytes), ctx.per_s(moved.write_bytes));
     (format!("disk     read {mark}{}, written {mark}{}", byte_rate(read), byte_rate(written)), style)
 }
 
 fn switches(ctx: &Ctx<'_>, process: &ProcessStats) -> String {
     let (own, pushed) = (ctx.per_s(process.voluntary), ctx.per_s(process.preempted));
-    format!("switches {} voluntary, {} preempted", rate(own), rate(pushed))
+    let mark = ctx.qualities.time.mark();
+    format!("switches {mark}{} voluntary, {mark}{} preempted", rate(own), rate(pushed))
 }
 
 /// Its connections, where somebody had them looked at.
@@ -77,6 +78,7 @@ fn in_flight(ctx: &Ctx<'_>, process: &ProcessStats) -> Vec<Text> {
         (format!("{age:>9}  {} {}{on}", call.tid, name(call.nr)), style)
     };
     let head = match calls.len() {
+        0 if ctx.qualities.syscalls == Quality::NotAvailable => "calls in flight  –".to_owned(),
         0 => "no call is in flight".to_owned(),
         1 => "1 call in flight".to_owned(),
         n => format!("{n} calls in flight"),

@@ -53,8 +53,9 @@ pub fn rows(history: &History, look: &Look, text: &str) -> Vec<ThreadRow> {
 }
 
 /// Why there is no thread to be seen, if that has a reason.
-pub const fn why_none(more: Option<&PageStats>) -> Option<&'static str> {
+pub const fn why_none(more: Option<&PageStats>, is_procfs: bool) -> Option<&'static str> {
     match more {
+        None if is_procfs => Some("Threads are told apart only with programs in the kernel."),
         None => Some("Its threads are told apart from the next interval on."),
         Some(PageStats { threads: None, .. }) => {
             Some("Threads are told apart only while everything is counted: a budget is kept now.")
@@ -76,7 +77,7 @@ pub fn preview(more: Option<&PageStats>, ctx: &Ctx<'_>, area: Rect, buf: &mut Bu
     let block = pane("Threads", &value, false, ctx.theme);
     let inner = block.inner(area);
     block.render(area, buf);
-    if let Some(why) = why_none(more) {
+    if let Some(why) = why_none(more, ctx.is_procfs()) {
         return note(buf, inner, why, ctx.theme);
     }
     let mut threads = threads;

@@ -94,6 +94,10 @@ fn parts(ctx: &Ctx<'_>, time: TimeSplit) -> Vec<Part> {
         let (style, shape) = if at % 2 == 0 { (theme.blocked, '░') } else { (theme.dim, '·') };
         parts.push(Part { name: cause.label(), ns, style, shape, cause: true });
     }
+    if time.blocked_by.total_ns() == 0 {
+        let (style, shape) = (theme.blocked, '░');
+        parts.push(Part { name: "blocked", ns: time.blocked_ns, style, shape, cause: true });
+    }
     parts
 }
 
@@ -141,6 +145,9 @@ fn blocked(ctx: &Ctx<'_>, time: TimeSplit, area: Rect, buf: &mut Buffer) {
     let mut x = area.x + put(buf, area.x, area.y, &head, area.width, ctx.theme.text);
     let mut causes: Vec<_> = time.blocked_by.all().filter(|(_, ns)| *ns > 0).collect();
     causes.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+    if ctx.is_procfs() {
+        put(buf, x, area.y, " (/proc does not tell by what)", area.right().saturating_sub(x), ctx.theme.dim);
+    }
     for (at, (cause, ns)) in causes.iter().enumerate() {
         let text = format!("{}{} {}", if at == 0 { ": " } else { " · " }, cause.label(), duration(*ns));
         let room = area.right().saturating_sub(x);
