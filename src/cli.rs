@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// See, live, what the Linux kernel is doing to every process.
 ///
 /// System-call latencies, run-queue delays and network bytes of every process, measured by eBPF programs in the kernel.
-/// Without a command it starts the dashboard. It needs root, or the capabilities for BPF and performance monitoring.
+/// Without a command it starts the dashboard. It needs root, or the capabilities for BPF and performance monitoring; without
+/// them it shows what /proc tells.
 #[derive(Debug, Parser)]
 #[command(
     name = "kscope",
@@ -32,8 +33,9 @@ pub struct Cli {
 pub enum Command {
     /// Measure for a while, or while a command runs, print one summary, and exit
     Report(ReportArgs),
-    /// Say what kscope needs on this host, what of it is missing and how to mend that, and what its maps take
-    Doctor,
+    /// Say what kscope needs on this host, what of it is missing and how to mend that, and what its maps take. Exit status 0 if
+    /// everything works or something less stands in for it, 1 if anything is impossible
+    Doctor(DoctorArgs),
 }
 
 /// Options of the dashboard. What is not given is taken from the configuration.
@@ -115,6 +117,14 @@ pub struct ReportArgs {
     /// output goes to standard error
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
+}
+
+/// Options of `kscope doctor`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one object instead
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What is measured only if asked for.

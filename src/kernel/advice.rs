@@ -119,7 +119,7 @@ fn missing_capabilities(status: &str) -> Vec<&'static str> {
 }
 
 /// Inode of the initial PID namespace (`PROC_PID_INIT_INO` of `include/linux/proc_ns.h`).
-const INIT_PID_NAMESPACE: &str = "pid:[4026531836]";
+pub(super) const INIT_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Fails in a PID namespace other than the initial one: BPF programs see the host's process ids.
 pub fn require_host_pids() -> Result<(), LoadError> {
@@ -151,7 +151,24 @@ pub fn program_failure(tracepoint: &str, exists: bool, error: &(dyn std::error::
     // The chain's first lines: a verifier log has thousands.
     let reason = chain(error);
     let short: String = reason.lines().next().unwrap_or_default().chars().take(160).collect();
-    (format!("The program on {tracepoint} could not be attached: {short}."), advice)
+    let early = if refused_early(error) { REFUSED_EARLY } else { "" };
+    (format!("The program on {tracepoint} could not be attached: {short}.{early}"), advice)
+}
+
+/// What EPERM without a word of the verifier means.
+const REFUSED_EARLY: &str =
+    " The kernel refused it before its verifier looked at it: a capability, lockdown, seccomp or a security module.";
+
+/// Did the kernel refuse a program with EPERM, and an empty log of its verifier?
+fn refused_early(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut at = Some(error);
+    while let Some(e) = at {
+        if let Some(aya::programs::ProgramError::LoadError { io_error, verifier_log }) = e.downcast_ref() {
+            return io_error.raw_os_error() == Some(libc::EPERM) && verifier_log.to_string().trim().is_empty();
+        }
+        at = e.source();
+    }
+    false
 }
 
 fn permission_advice() -> String {

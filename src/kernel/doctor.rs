@@ -1,30 +1,59 @@
-//! What kscope needs, point by point: whether it is there, and what to do where it is not.
+//! What kscope needs, point by point: how it stands here, why, and what to do where it is not well.
 //!
 //! Not here: how that is printed. Invariant: asking changes nothing on the host; what is loaded is gone afterwards.
 
-use super::advice::{LoadError, require_capabilities, require_host_pids};
+mod checks;
+mod facts;
+mod programs;
+
+use serde::Serialize;
+
+use self::checks::{Cause, checks};
+use self::facts::Facts;
+pub use self::programs::ProgramFinding;
+use super::advice::{LoadError, chain};
 use super::loader::{self, host_facts};
+use super::programs::Insight;
 use super::sizing::{HostFacts, Sizes};
-use crate::model::ProbeState;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::own::stats::MapUse;
+
+/// How a requirement or a program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Something less stands in for it, or kscope does without.
+    Degraded,
+    /// What needs it cannot be measured.
+    Impossible,
+}
 
 /// One thing that is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What.
     pub name: &'static str,
+    /// How it stands.
+    pub state: State,
     /// What it is there for, or how it is met.
     pub about: String,
-    /// Why it is missing, and what to do; `None` where it is there.
-    pub trouble: Option<(String, String)>,
+    /// Why it is not well; empty where it is.
+    pub reason: String,
+    /// What to do; empty where it is well.
+    pub advice: String,
 }
 
 /// All that was found.
 #[derive(Clone, Debug)]
 pub struct Findings {
+    /// The kernel's release.
+    pub kernel: String,
     /// What is needed, in the order in which it is.
     pub checks: Vec<Check>,
+    /// Every program.
+    pub programs: Vec<ProgramFinding>,
     /// What the sizes of the maps depend on.
     pub host: HostFacts,
     /// The maps that are made on this host, all empty.
@@ -32,39 +61,47 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Nothing is missing.
+    /// Nothing is impossible.
     pub fn is_well(&self) -> bool {
-        self.checks.iter().all(|check| check.trouble.is_none())
+        let mut states = self.checks.iter().map(|c| c.state).chain(self.programs.iter().map(|p| p.state));
+        states.all(|state| state != State::Impossible)
     }
 }
 
 /// Looks at everything: loads and attaches the programs, and detaches them again.
 pub fn examine() -> Findings {
-    let host = host_facts();
-    let mut checks = vec![
-        check("privileges", "CAP_BPF and CAP_PERFMON, or root", require_capabilities()),
-        check("process ids", "those of the host", require_host_pids()),
-    ];
-    match loader::load() {
-        Ok(loaded) => {
-            checks.push(check("programs", "built in, loaded", Ok(())));
-            checks.extend(loaded.probes.iter().map(|probe| Check {
-                name: probe.name,
-                about: probe.hook.to_owned(),
-                trouble: match &probe.state {
-                    ProbeState::Running | ProbeState::Idle => None,
-                    ProbeState::Failed { reason, advice } => Some((reason.clone(), advice.clone())),
-                },
-            }));
+    let (host, facts) = (host_facts(), Facts::read());
+    let maps = map_uses(Sizes::of(host), Used::default(), crate::model::Lost::default());
+    let mut checks = checks(&facts, maps.iter().map(|map| map.bytes).sum());
+    let cause = Cause::of_checks(&checks, &facts);
+    let (loading, programs) = match loader::load() {
+        Ok(mut loaded) => {
+            // One that cannot be opened says so in the list.
+            let opened = Insight::ON_DEMAND.into_iter().filter_map(|insight| loaded.open(insight).err()).next();
+            let check = opened.map_or_else(|| loads(None, &cause), |error| loads(Some(&error), &cause));
+            (check, programs::tried(&loaded.probes, &cause))
         }
-        // The first two say why themselves.
-        Err(LoadError::NotPrivileged { .. } | LoadError::PidNamespace { .. }) => {}
-        Err(error) => checks.push(check("programs", "built in, loaded", Err(error))),
-    }
-    Findings { checks, host, maps: map_uses(Sizes::of(host), Used::default(), crate::model::Lost::default()) }
+        Err(error) => (loads(Some(&error), &cause), programs::untried(&sentence(&error), &error.advice())),
+    };
+    checks.push(loading);
+    Findings { kernel: facts.kernel, checks, programs, host, maps }
 }
 
-fn check(name: &'static str, about: &str, found: Result<(), LoadError>) -> Check {
-    let trouble = found.err().map(|error| (format!("{}.", super::advice::chain(&error)), error.advice()));
-    Check { name, about: about.to_owned(), trouble }
+fn sentence(error: &LoadError) -> String {
+    let text = chain(error);
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+/// Whether programs can be loaded at all.
+fn loads(error: Option<&LoadError>, cause: &Cause) -> Check {
+    let (state, reason, advice) = match error {
+        None => (State::Ok, String::new(), String::new()),
+        Some(error) => {
+            let reason = sentence(error);
+            let advice = cause.of(&reason).map_or_else(|| error.advice(), str::to_owned);
+            (State::Impossible, reason, advice)
+        }
+    };
+    Check { name: "programs", state, about: "built in, loaded, attached".into(), reason, advice }
 }

@@ -65,6 +65,7 @@ pub struct Output {
 }
 
 impl Running {
+    /// This command in the background.
     pub fn spawn(mut command: Command) -> Self {
         let spawned = Instant::now();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

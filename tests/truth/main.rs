@@ -21,6 +21,7 @@ mod kscope;
 mod lifecycle;
 mod lives;
 mod network;
+mod ordinary;
 mod own;
 mod page;
 mod process;
@@ -30,6 +31,7 @@ mod stuck;
 mod syscalls;
 mod terminal;
 mod time;
+mod unprivileged;
 mod verdicts;
 mod workload;
 
@@ -94,6 +96,7 @@ fn trials() -> Vec<Trial> {
     all.extend(command::trials());
     all.extend(own);
     all.extend(screen);
+    all.extend(unprivileged::trials());
     all
 }
 

@@ -21,12 +21,14 @@ use crate::exemplars;
 use crate::filters;
 use crate::lives;
 use crate::network;
+use crate::ordinary;
 use crate::page;
 use crate::process;
 use crate::runqueue;
 use crate::stuck;
 use crate::syscalls;
 use crate::time;
+use crate::unprivileged;
 use crate::verdicts;
 
 /// Runs the workload `args[0]` with the rest as its arguments.
@@ -38,6 +40,8 @@ pub fn main(args: &[String]) -> ExitCode {
         network::workload,
         connections::workload,
         time::workload,
+        ordinary::workload,
+        unprivileged::workload,
         causes::workload,
         page::workload,
         process::workload,

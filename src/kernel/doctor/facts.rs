@@ -1,0 +1,164 @@
+//! What the host and the kernel say of themselves that decides what can be measured. Read without changing anything.
+//!
+//! Invariant: a file that cannot be read is `None`: nobody knows, which is not the same as no.
+
+use std::fs;
+
+use crate::kernel::maps::bpf;
+use crate::kernel::offsets::VMLINUX;
+
+/// Whether the kernel lets this process use `bpf(2)` at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BpfCall {
+    /// It looked at what was asked.
+    #[default]
+    Answers,
+    /// It was refused with this error before that.
+    Refused(i32),
+}
+
+/// The facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The kernel's release.
+    pub kernel: String,
+    /// `CapEff` of this process.
+    pub effective: Option<u64>,
+    /// `/proc/self/ns/pid`.
+    pub pid_namespace: Option<String>,
+    /// `/sys/kernel/security/lockdown`, or `lockdown=` of the kernel's command line.
+    pub lockdown: Option<String>,
+    /// `Seccomp` of `/proc/self/status`: 0 none, 1 strict, 2 a filter.
+    pub seccomp: Option<u32>,
+    /// `bpf(2)`.
+    pub bpf: BpfCall,
+    /// Bytes of the kernel's BTF, or why it cannot be read.
+    pub btf: Option<Result<u64, String>>,
+    /// `kernel.unprivileged_bpf_disabled`.
+    pub unprivileged_bpf_disabled: Option<i32>,
+    /// `kernel.bpf_stats_enabled`.
+    pub bpf_stats_enabled: Option<i32>,
+    /// `kernel.perf_event_paranoid`.
+    pub perf_event_paranoid: Option<i32>,
+    /// The events of tracefs can be read.
+    pub tracefs: bool,
+    /// The limit of locked memory, bytes; `None` if there is none.
+    pub memlock: Option<u64>,
+    /// `/proc` is there, with these options of its mount.
+    pub proc: Option<String>,
+}
+
+impl Facts {
+    /// As they are now.
+    pub fn read() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Self {
+            kernel: text("/proc/sys/kernel/osrelease")
+                .unwrap_or_else(|| rustix::system::uname().release().to_string_lossy().into_owned()),
+            effective: field(&status, "CapEff:").and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+            pid_namespace: fs::read_link("/proc/self/ns/pid").ok().map(|link| link.to_string_lossy().into_owned()),
+            lockdown: text("/sys/kernel/security/lockdown").or_else(|| from_command_line(&text("/proc/cmdline")?)),
+            seccomp: field(&status, "Seccomp:").and_then(|mode| mode.parse().ok()),
+            bpf: ask_bpf(),
+            btf: Some(fs::metadata(VMLINUX).map(|file| file.len()).map_err(|error| error.to_string())),
+            unprivileged_bpf_disabled: sysctl("unprivileged_bpf_disabled"),
+            bpf_stats_enabled: sysctl("bpf_stats_enabled"),
+            perf_event_paranoid: sysctl("perf_event_paranoid"),
+            tracefs: ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
+                .iter()
+                .any(|dir| fs::read_dir(dir).is_ok_and(|mut events| events.next().is_some())),
+            memlock: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
+            proc: proc_options(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()),
+        }
+    }
+
+    /// Version of the kernel; (0, 0) where the release is odd.
+    pub fn version(&self) -> (u32, u32) {
+        let mut numbers = self.kernel.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+
+    /// Does this process have the capability? Where nobody knows, it is taken to.
+    pub fn has(&self, capability: u32) -> bool {
+        self.effective.is_none_or(|set| set & (1 << capability) != 0)
+    }
+
+    /// The lockdown mode that is chosen, such as `integrity`; `None` where nobody tells.
+    pub fn lockdown_mode(&self) -> Option<&str> {
+        let text = self.lockdown.as_deref()?;
+        text.split('[').nth(1).and_then(|rest| rest.split(']').next()).or(Some(text))
+    }
+}
+
+fn text(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
+fn sysctl(name: &str) -> Option<i32> {
+    text(&format!("/proc/sys/kernel/{name}"))?.parse().ok()
+}
+
+fn field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+}
+
+fn from_command_line(text: &str) -> Option<String> {
+    text.split_whitespace().find_map(|word| word.strip_prefix("lockdown=")).map(str::to_owned)
+}
+
+/// The options of the file system at `/proc`.
+fn proc_options(mounts: &str) -> Option<String> {
+    let of = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        (fields.get(1) == Some(&"/proc") && fields.get(2) == Some(&"proc"))
+            .then(|| fields.get(3).map(|o| (*o).to_owned()))
+    };
+    mounts.lines().filter_map(of).next_back().flatten()
+}
+
+/// Asks for an element of a map that is none: a kernel that looks at it says that there is no such descriptor. A filter, or a
+/// security module, says no before.
+fn ask_bpf() -> BpfCall {
+    /// `BPF_MAP_LOOKUP_ELEM` of include/uapi/linux/bpf.h, and its attribute: descriptor, key, value, flags.
+    const LOOKUP: libc::c_long = 1;
+    let mut attr = [u64::from(u32::MAX), 0, 0, 0];
+    match bpf(LOOKUP, &mut attr).map_err(|error| error.raw_os_error()) {
+        Err(Some(errno @ (libc::EPERM | libc::EACCES | libc::ENOSYS))) => BpfCall::Refused(errno),
+        _ => BpfCall::Answers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lockdown_is_the_mode_in_brackets() {
+        let mode =
+            |text: &str| Facts { lockdown: Some(text.into()), ..Facts::default() }.lockdown_mode().map(str::to_owned);
+        assert_eq!(mode("none [integrity] confidentiality").as_deref(), Some("integrity"));
+        assert_eq!(mode("[none] integrity confidentiality").as_deref(), Some("none"));
+        assert_eq!(from_command_line("quiet lockdown=integrity ro").as_deref(), Some("integrity"));
+        assert_eq!(from_command_line("quiet"), None);
+    }
+
+    #[test]
+    fn a_release_has_a_version() {
+        let version = |kernel: &str| Facts { kernel: kernel.into(), ..Facts::default() }.version();
+        assert_eq!(version("5.10.0-33-amd64"), (5, 10));
+        assert_eq!((version("6.18.44"), version("odd"), version("")), ((6, 18), (0, 0), (0, 0)));
+    }
+
+    #[test]
+    fn options_are_those_of_proc_itself() {
+        let mounts = "proc /proc proc rw,hidepid=2 0 0\nsystemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n";
+        assert_eq!(proc_options(mounts).as_deref(), Some("rw,hidepid=2"));
+        assert_eq!(proc_options("tmpfs /proc tmpfs rw 0 0\nodd\n"), None);
+    }
+
+    #[test]
+    fn this_host_has_facts() {
+        let facts = Facts::read();
+        assert!(facts.version().0 >= 5 && facts.effective.is_some() && facts.proc.is_some(), "{facts:?}");
+    }
+}
