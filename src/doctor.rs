@@ -32,28 +32,29 @@ const fn word(state: State) -> &'static str {
 }
 
 fn text(findings: &Findings) -> String {
-    let mut out = String::new();
-    let mut said: Vec<(&str, &str)> = Vec::new();
-    let mut line = |out: &mut String, state: State, name: &str, about: &str, (reason, advice)| {
-        let _ = writeln!(out, "{:<10} {name:<18} {}", word(state), printable(about));
-        // What holds for many is said once.
-        if !said.contains(&(reason, advice)) {
-            for sentence in [reason, advice].into_iter().filter(|sentence: &&str| !sentence.is_empty()) {
-                let _ = writeln!(out, "           {}", printable(sentence));
-            }
-            said.push((reason, advice));
-        }
-    };
+    let (mut out, mut said) = (String::new(), Vec::new());
     for check in &findings.checks {
-        line(&mut out, check.state, check.name, &check.about, (&check.reason, &check.advice));
+        let _ = writeln!(out, "{:<10} {:<18} {}", word(check.state), check.name, printable(&check.about));
+        say(&mut out, &mut said, [&check.reason, &check.advice]);
     }
     out.push('\n');
     for program in &findings.programs {
-        let about = format!("{:<8} {}", program.hook, program.insight);
-        line(&mut out, program.state, program.name, &about, (&program.reason, &program.advice));
+        let (state, name, hook) = (word(program.state), program.name, program.hook);
+        let _ = writeln!(out, "{state:<10} {name:<20} {hook:<8} {}", program.insight);
+        say(&mut out, &mut said, [&program.reason, &program.advice]);
     }
     maps(findings, &mut out);
     out
+}
+
+/// Says why, and what to do; what holds for many is said once.
+fn say<'a>(out: &mut String, said: &mut Vec<&'a str>, sentences: [&'a str; 2]) {
+    for sentence in sentences.into_iter().filter(|sentence| !sentence.is_empty()) {
+        if !said.contains(&sentence) {
+            let _ = writeln!(out, "           {}", printable(sentence));
+            said.push(sentence);
+        }
+    }
 }
 
 fn maps(findings: &Findings, out: &mut String) {

@@ -159,12 +159,16 @@ pub fn program_failure(tracepoint: &str, exists: bool, error: &(dyn std::error::
 const REFUSED_EARLY: &str =
     " The kernel refused it before its verifier looked at it: a capability, lockdown, seccomp or a security module.";
 
+fn is_early(error: &io::Error, verifier_log: &str) -> bool {
+    error.raw_os_error() == Some(libc::EPERM) && verifier_log.trim().is_empty()
+}
+
 /// Did the kernel refuse a program with EPERM, and an empty log of its verifier?
 fn refused_early(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut at = Some(error);
     while let Some(e) = at {
         if let Some(aya::programs::ProgramError::LoadError { io_error, verifier_log }) = e.downcast_ref() {
-            return io_error.raw_os_error() == Some(libc::EPERM) && verifier_log.to_string().trim().is_empty();
+            return is_early(io_error, &verifier_log.to_string());
         }
         at = e.source();
     }
@@ -220,6 +224,13 @@ mod tests {
         assert_eq!(missing_capabilities("CapEff:\t0000008000000000\n"), ["CAP_PERFMON"]);
         assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
         assert!(missing_capabilities("nonsense").is_empty());
+    }
+
+    #[test]
+    fn a_refusal_without_a_word_of_the_verifier_is_explained() {
+        let early = |errno, log| is_early(&io::Error::from_raw_os_error(errno), log);
+        assert!(early(libc::EPERM, "") && early(libc::EPERM, "\n"));
+        assert!(!early(libc::EPERM, "0: R1=ctx()") && !early(libc::EINVAL, ""));
     }
 
     #[test]

@@ -76,9 +76,12 @@ pub fn examine() -> Findings {
     let cause = Cause::of_checks(&checks, &facts);
     let (loading, programs) = match loader::load() {
         Ok(mut loaded) => {
-            // One that cannot be opened says so in the list.
-            let opened = Insight::ON_DEMAND.into_iter().filter_map(|insight| loaded.open(insight).err()).next();
-            let check = opened.map_or_else(|| loads(None, &cause), |error| loads(Some(&error), &cause));
+            // A program that fails says so in the list; this is what keeps all of an insight's from being tried.
+            let mut failed = None;
+            for insight in Insight::ON_DEMAND {
+                failed = loaded.open(insight).err().or(failed);
+            }
+            let check = loads(failed.as_ref(), &cause);
             (check, programs::tried(&loaded.probes, &cause))
         }
         Err(error) => (loads(Some(&error), &cause), programs::untried(&sentence(&error), &error.advice())),
@@ -88,9 +91,11 @@ pub fn examine() -> Findings {
 }
 
 fn sentence(error: &LoadError) -> String {
-    let text = chain(error);
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+    match error {
+        LoadError::NotPrivileged { missing } => format!("This process lacks {missing}."),
+        LoadError::PidNamespace { .. } => "This is a PID namespace of its own.".into(),
+        other => format!("Loading failed: {}.", chain(other)),
+    }
 }
 
 /// Whether programs can be loaded at all.

@@ -246,6 +246,7 @@ pub fn programs(history: &History, text: &str) -> Vec<ProgramRow> {
     listed
         .map(|(at, probe)| {
             let (running, state) = match &probe.state {
+                ProbeState::Running if tick.snapshot.basis.is_procfs() => (true, "read".to_owned()),
                 ProbeState::Running => (true, "attached".to_owned()),
                 ProbeState::Idle => (true, "off until it is looked at".to_owned()),
                 ProbeState::Failed { reason, advice } => (false, format!("{reason} {advice}")),

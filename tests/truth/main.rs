@@ -14,6 +14,7 @@ mod command;
 mod connections;
 mod dashboard;
 mod disk;
+mod doctor;
 mod errors;
 mod exemplars;
 mod filters;
@@ -97,6 +98,7 @@ fn trials() -> Vec<Trial> {
     all.extend(own);
     all.extend(screen);
     all.extend(unprivileged::trials());
+    all.extend(doctor::trials());
     all
 }
 

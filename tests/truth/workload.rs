@@ -16,6 +16,7 @@ use crate::command;
 use crate::connections;
 use crate::dashboard;
 use crate::disk;
+use crate::doctor;
 use crate::errors;
 use crate::exemplars;
 use crate::filters;
@@ -40,6 +41,7 @@ pub fn main(args: &[String]) -> ExitCode {
         network::workload,
         connections::workload,
         time::workload,
+        doctor::workload,
         ordinary::workload,
         unprivileged::workload,
         causes::workload,

@@ -117,7 +117,7 @@ fn cost(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let both =
         [cost.of_one_cpu(), cost.of_machine(cpus)].map(|share| cpu_share(cost.quality, Some(share), fine_percent));
     line(buf, 3, "together", (&both[0], &both[1]), ctx.cost_style(snapshot));
-    let kernel = snapshot.maps.iter().map(|map| map.bytes as f64).sum();
+    let kernel = snapshot.maps.iter().map(|map| map.bytes).sum::<u64>() as f64;
     line(buf, 4, "memory", (&units::bytes(snapshot.own.rss_bytes as f64), ""), theme.text);
     line(buf, 5, "a sample", (&units::duration(snapshot.own.read_ns), ""), theme.text);
     let beside = inner.x + 1 + LABEL + NUMBER + 2;
@@ -156,7 +156,9 @@ fn maps(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let inner = block.inner(area);
     block.render(area, buf);
     if maps.is_empty() {
-        return note(buf, inner, "How full they are is not known.", theme);
+        let why =
+            if ctx.is_procfs() { "No program runs, so there is none." } else { "How full they are is not known." };
+        return note(buf, inner, why, theme);
     }
     // Name, entries, room for, memory; then what is dropped, a bar, and what an entry is, as far as there is room.
     let row = |buf: &mut Buffer, y: u16, cells: [&str; 7], style: Style, dropped: Style| {

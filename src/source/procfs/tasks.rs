@@ -122,11 +122,10 @@ impl Life {
             return;
         }
         self.runs = runs;
-        match read(&format!("{dir}/io"), buffer).and_then(texts::io) {
-            Some((read_bytes, write_bytes)) => {
-                self.disk = DiskTraffic { read_bytes, write_bytes, ..DiskTraffic::default() };
-            }
-            None => (self.denied, self.disk.hidden) = (true, 1),
+        if let Some((read_bytes, write_bytes)) = read(&format!("{dir}/io"), buffer).and_then(texts::io) {
+            self.disk = DiskTraffic { read_bytes, write_bytes, ..DiskTraffic::default() };
+        } else {
+            (self.denied, self.disk.hidden) = (true, 1);
         }
     }
 
