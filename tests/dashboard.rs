@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kscope::core::filter::Filter;
+use kscope::core::latency::{LatencyStats, Unsorted};
 use kscope::core::quality::Quality;
-use kscope::model::{Lost, ProbeState, ProbeStatus, Sampling, Share, Snapshot};
+use kscope::model::{Basis, Lost, ProbeState, ProbeStatus, Qualities, Sampling, Share, Snapshot};
 use kscope::probes::own::stats::Counting;
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::theme::Theme;
@@ -522,6 +523,55 @@ fn a_failed_probe_is_a_sentence_and_its_numbers_are_dashes() {
     let syscalls = after(&mut app, "2");
     assert!(syscalls.contains("Run kscope with sudo.") && !syscalls.contains("pread64"));
     insta::assert_snapshot!("failed-probe", overview);
+}
+
+/// The same machine as it is seen by an ordinary user, through procfs alone.
+fn through_procfs(tick: u32) -> Snapshot {
+    let mut snapshot = common::snapshot(tick);
+    let (reason, advice) = ("kscope was started without CAP_BPF.", "Run `sudo kscope`.");
+    snapshot.basis = Basis::Procfs { reason: reason.into(), advice: advice.into() };
+    (snapshot.calls, snapshot.cpus, snapshot.inflight) = (Vec::new(), Vec::new(), Vec::new());
+    for process in &mut snapshot.processes {
+        let waits = Unsorted { count: process.runqueue.count(), total_ns: process.runqueue.total_ns };
+        process.runqueue = LatencyStats::empty();
+        process.runqueue.add_unsorted(waits);
+        process.calls.clear();
+        process.disk.hidden = u32::from(process.id.pid % 2);
+    }
+    let (none, estimate) = (Quality::NotAvailable, Quality::Estimate);
+    snapshot.qualities = Qualities {
+        syscalls: none,
+        runqueue: estimate,
+        network: none,
+        time: estimate,
+        errors: none,
+        disk: estimate,
+        blame: none,
+        connections: none,
+        dead: none,
+    };
+    let failed = ProbeState::Failed { reason: reason.into(), advice: advice.into() };
+    snapshot.probes = [("schedstat", "procfs", ProbeState::Running), ("sys_enter", "tp_btf", failed)]
+        .map(|(name, hook, state)| ProbeStatus { name, hook, state })
+        .into();
+    snapshot
+}
+
+#[test]
+fn what_procfs_does_not_tell_is_a_dash_and_its_pane_says_why() {
+    let mut app = App::new(settings(View::Overview));
+    (50..53).for_each(|tick| app.on_snapshot(Arc::new(through_procfs(tick))));
+    let overview = screen(&mut app, (120, 36));
+    assert!(overview.contains("/proc only: 9 says why") && overview.contains("without CAP_BPF"), "{overview}");
+    assert!(overview.contains("Run queue  ~") && overview.contains("not how long"), "{overview}");
+    let scheduler = after(&mut app, "3");
+    assert!(scheduler.contains("~") && !scheduler.contains("p99 0"), "{scheduler}");
+    let own = after(&mut app, "9");
+    assert!(own.contains("schedstat") && own.contains("Only /proc is read."), "{own}");
+    for view in 1..=9 {
+        press(&mut app, &view.to_string());
+        SIZES.into_iter().for_each(|size| drop(screen(&mut app, size)));
+    }
 }
 
 #[test]

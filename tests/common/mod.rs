@@ -251,6 +251,7 @@ fn disk_of(pid: u32, busy: bool) -> DiskTraffic {
             writes: 310,
             others: 12,
             total_ns: 240_000_000 * times,
+            hidden: 0,
         },
         2213 => {
             DiskTraffic { write_bytes: 65_536, writes: 4, others: 2, total_ns: 3_000_000, ..DiskTraffic::default() }
