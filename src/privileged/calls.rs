@@ -74,6 +74,7 @@ const PLAIN: &[c_long] = &[
     libc::SYS_getgid,
     libc::SYS_getegid,
     libc::SYS_getpgid,
+    libc::SYS_getrusage,
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
@@ -121,8 +122,10 @@ const DRAWING: &[c_long] = &[
 
 /// Commands of `bpf(2)` that read and write maps and ask about programs (include/uapi/linux/bpf.h); not one makes anything.
 const MAPS_ONLY: [u64; 9] = [1, 2, 3, 4, 15, 21, 24, 25, 27];
-/// What is asked of a terminal: its settings (four calls of termios), its size, and whether input is there.
-const TERMINAL: [u64; 7] = [0x5401, 0x5402, 0x5403, 0x5404, 0x5413, 0x5421, 0x541b];
+/// What is asked of a terminal: its settings (termios, then termios2, one call to read and three to write), its size, whether
+/// input is there, and not to wait for it.
+const TERMINAL: [u64; 11] =
+    [0x5401, 0x5402, 0x5403, 0x5404, 0x802c_542a, 0x402c_542b, 0x402c_542c, 0x402c_542d, 0x5413, 0x541b, 0x5421];
 
 /// Restricts the process that draws.
 pub fn restrict_drawing() -> io::Result<()> {

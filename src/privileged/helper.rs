@@ -155,6 +155,7 @@ impl Work {
 }
 
 /// The sentence of an error, as one that can be sent.
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped by")]
 fn plain(error: ProgramError) -> io::Error {
     io::Error::other(advice::chain(&error))
 }

@@ -134,5 +134,7 @@ fn restrict_calls(notes: &mut Vec<String>) {
     if let Err(error) = calls::restrict_drawing() {
         notes.push(format!("seccomp does not restrict kscope: {error}."));
     }
-    notes.iter().for_each(|note| tracing::warn!("{note}"));
+    for note in &*notes {
+        tracing::warn!("{note}");
+    }
 }

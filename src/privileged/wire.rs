@@ -43,7 +43,7 @@ impl Request {
 
     /// The bytes: what, and of which insight.
     pub fn encode(self) -> [u8; Self::SIZE] {
-        let number = |insight| Insight::ALL.iter().position(|i| *i == insight).unwrap_or(0) as u32;
+        let number = |insight| (0..).zip(Insight::ALL).find(|(_, i)| *i == insight).map_or(0, |(at, _)| at);
         let (what, which) = match self {
             Self::Attach(insight) => (1_u32, number(insight)),
             Self::Detach(insight) => (2, number(insight)),
@@ -166,8 +166,11 @@ pub fn answer(socket: impl AsFd, status: Status, text: &[u8], fds: &[BorrowedFd<
     send(socket, &[&status.encode()[..], text].concat(), fds)
 }
 
+/// An answer: how it went, text, descriptors.
+pub type Answer = (Status, Vec<u8>, Vec<OwnedFd>);
+
 /// Receives an answer; `None` when whoever could answer has ended.
-pub fn answered(socket: impl AsFd) -> io::Result<Option<(Status, Vec<u8>, Vec<OwnedFd>)>> {
+pub fn answered(socket: impl AsFd) -> io::Result<Option<Answer>> {
     let mut buffer = vec![0; LONGEST];
     let Some((length, fds)) = receive(socket, &mut buffer)? else { return Ok(None) };
     buffer.truncate(length);

@@ -164,12 +164,12 @@ pub fn confined(file: &str) -> ExitCode {
         tell("make a TCP socket", call(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into()));
         tell("make a UNIX socket", call(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into()));
         let address = libc::sockaddr_in {
-            sin_family: libc::AF_INET as u16,
+            sin_family: libc::sa_family_t::try_from(libc::AF_INET).unwrap(),
             sin_port: port.to_be(),
             sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes([127, 0, 0, 1]) },
             sin_zero: [0; 8],
         };
-        let length = size_of_val(&address) as libc::socklen_t;
+        let length = libc::socklen_t::try_from(size_of_val(&address)).unwrap();
         tell("connect", call(libc::connect(unix.as_raw_fd(), (&raw const address).cast(), length).into()));
         tell("trace", call(libc::ptrace(libc::PTRACE_SEIZE, 1, 0, 0)));
         tell("read memory", call(libc::process_vm_readv(1, std::ptr::null(), 0, std::ptr::null(), 0, 0) as i64));
@@ -214,7 +214,8 @@ pub fn malformed() -> ExitCode {
         let length = if round % 2 == 0 { Request::SIZE as u64 } else { 1 + random(40) };
         // Near what is on the list as often as far from it.
         let largest = if round % 3 == 0 { 256 } else { 9 };
-        let bytes: Vec<u8> = (0..length).map(|at| if at % 4 == 0 { random(largest) as u8 } else { 0 }).collect();
+        let bytes: Vec<u8> =
+            (0..length).map(|at| if at % 4 == 0 { random(largest).to_le_bytes()[0] } else { 0 }).collect();
         if Request::decode(&bytes).is_some() {
             continue;
         }
