@@ -43,7 +43,7 @@ impl Request {
 
     /// The bytes: what, and of which insight.
     pub fn encode(self) -> [u8; Self::SIZE] {
-        let number = |insight| (0..).zip(Insight::ALL).find(|(_, i)| *i == insight).map_or(0, |(at, _)| at);
+        let number = |insight| (0_u32..).zip(Insight::ALL).find(|(_, i)| *i == insight).map_or(0, |(at, _)| at);
         let (what, which) = match self {
             Self::Attach(insight) => (1_u32, number(insight)),
             Self::Detach(insight) => (2, number(insight)),
