@@ -171,8 +171,8 @@ fn plain() -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_mprotect, vec![masked(2, executes, 0)?]);
     let thread = libc::CLONE_THREAD as u64;
     rules.insert(libc::SYS_clone, vec![masked(0, thread, thread)?]);
-    // The name of a thread, and of memory (`PR_SET_VMA`).
-    rules.insert(libc::SYS_prctl, any_of(0, &[libc::PR_SET_NAME as u64, 0x5356_4d41])?);
+    // The name of a thread, and of memory (`PR_SET_VMA`); what the kernel told this process when it began (`PR_GET_AUXV`).
+    rules.insert(libc::SYS_prctl, any_of(0, &[libc::PR_SET_NAME as u64, 0x5356_4d41, 0x4155_5856])?);
     // To know its own limits, not to change anybody's.
     rules.insert(libc::SYS_prlimit64, any_of(2, &[0])?);
     #[cfg(target_arch = "x86_64")]

@@ -107,6 +107,8 @@ pub fn leave_no_rights(caller: Option<Caller>, reads: Vec<PathBuf>) -> io::Resul
         kept = CapabilitySet::BPF;
         notes.push("This kernel lets only CAP_BPF read maps, so kscope keeps it.".into());
     }
+    // It reads what belongs to root once the ids have changed, and is remembered.
+    rustix::param::page_size();
     rights::keep(kept, kept, caller)?;
     let below = [PathBuf::from("/proc"), PathBuf::from("/sys")].into_iter().chain(reads).collect::<Vec<_>>();
     match files::read_only(&below) {
@@ -125,6 +127,7 @@ pub fn leave_no_rights(caller: Option<Caller>, reads: Vec<PathBuf>) -> io::Resul
 /// The same where only procfs is read: what a user may see of processes there, Landlock would take away.
 fn leave_rights_of_the_user(caller: Option<Caller>) -> io::Result<Vec<String>> {
     let mut notes = Vec::new();
+    rustix::param::page_size();
     rights::keep(CapabilitySet::empty(), CapabilitySet::empty(), caller)?;
     restrict_calls(&mut notes);
     Ok(notes)
