@@ -10,7 +10,7 @@ use kscope::core::units::{bytes, count, printable};
 use kscope::kernel::doctor::{Findings, State, examine};
 
 /// Examines this host and prints what was found. Fails when something is impossible.
-pub fn run(args: &DoctorArgs) -> Result<()> {
+pub fn run(args: DoctorArgs) -> Result<()> {
     let findings = examine();
     if args.json {
         println!("{}", as_json(&findings));

@@ -69,7 +69,7 @@ fn start(cli: &Cli) -> Result<()> {
             let separated = separate(cli, &only, Vec::new())?;
             runtime()?.block_on(report::run(args, &filter(&args.filter), &only, separated, command, output))
         }
-        Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Doctor(args)) => doctor::run(*args),
         None => {
             let only = only(&cli.dashboard.filter)?;
             let prepared = run::prepare(&cli.dashboard, filter(&cli.dashboard.filter))?;

@@ -113,7 +113,10 @@ fn legend<'a>(ctx: &Ctx<'a>) -> Line<'a> {
         let share = if time.total_ns() == 0 { 0.0 } else { part / time.total_ns() as f64 };
         let sample = if ctx.theme.mono { shape } else { '▇' };
         spans.push(Span::styled(format!("{sample} "), style));
-        spans.push(Span::styled(format!("{word} {}  ", units::percent(share)), ctx.theme.dim));
+        spans.push(Span::styled(
+            format!("{word} {}{}  ", ctx.qualities.time.mark(), units::percent(share)),
+            ctx.theme.dim,
+        ));
     }
     Line::from(spans)
 }
