@@ -536,7 +536,7 @@ fn through_procfs(tick: u32) -> Snapshot {
         process.runqueue = LatencyStats::empty();
         process.runqueue.add_unsorted(waits);
         process.calls.clear();
-        process.disk.hidden = u32::from(process.id.pid % 2);
+        process.disk.hidden = process.id.pid % 2;
     }
     let (none, estimate) = (Quality::NotAvailable, Quality::Estimate);
     snapshot.qualities = Qualities {
@@ -565,12 +565,20 @@ fn what_procfs_does_not_tell_is_a_dash_and_its_pane_says_why() {
     assert!(overview.contains("/proc only: 9 says why") && overview.contains("without CAP_BPF"), "{overview}");
     assert!(overview.contains("Run queue  ~") && overview.contains("not how"), "{overview}");
     let scheduler = after(&mut app, "3");
-    assert!(scheduler.contains("~") && !scheduler.contains("p99 0"), "{scheduler}");
+    assert!(scheduler.contains('~') && !scheduler.contains("p99 0"), "{scheduler}");
+    for view in ["5", "6", "7"] {
+        let shown = after(&mut app, view);
+        for zero in ["0 calls", "forks 0", "ends 0", "p50 0"] {
+            assert!(!shown.contains(zero), "{zero} is not known: {shown}");
+        }
+    }
     let own = after(&mut app, "9");
     assert!(own.contains("schedstat") && own.contains("Only /proc is read."), "{own}");
     for view in 1..=9 {
         press(&mut app, &view.to_string());
-        SIZES.into_iter().for_each(|size| drop(screen(&mut app, size)));
+        for size in SIZES {
+            screen(&mut app, size);
+        }
     }
 }
 

@@ -93,7 +93,13 @@ fn latencies(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let chosen = chosen_of(selected(ctx));
     let latency = ctx.snapshot().disk.latency(&chosen);
     let title = title(ctx);
-    let value = summary(ctx, &latency, ctx.qualities.disk, area.width.saturating_sub(width(&title) + 7));
+    let value = if ctx.is_procfs() {
+        let flows = ctx.snapshot().disk.flows().filter(|(d, f)| chosen(d.device, f.direction));
+        let requests: u64 = flows.map(|(_, f)| f.requests()).sum();
+        format!("{}{}", ctx.qualities.disk.mark(), units::rate(ctx.per_s(requests)))
+    } else {
+        summary(ctx, &latency, ctx.qualities.disk, area.width.saturating_sub(width(&title) + 7))
+    };
     let below = format!("begin to end · {}{}", bound(), all_processes(ctx));
     let Some(inner) = insight(ctx, area, buf, (&title, &value, &below), Group::DiskTimes) else { return };
     heatmap(ctx, inner, buf, |tick| Some(Cow::Owned(tick.disk(&chosen).histogram)));
@@ -195,7 +201,13 @@ fn asking(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let mut all: Vec<&ProcessStats> = passing.collect();
     all.sort_by_key(|p| (Reverse((p.disk.bytes(), p.disk.requests())), p.id));
     if all.is_empty() {
-        return note(buf, inner, "No process had a block device do anything in this interval.", theme);
+        let hidden = ctx.snapshot().processes.iter().any(|p| p.disk.hidden > 0);
+        let why = if hidden {
+            "No process that may be asked moved bytes. What those of other users do is not ours to read."
+        } else {
+            "No process had a block device do anything in this interval."
+        };
+        return note(buf, inner, why, theme);
     }
     let mark = ctx.qualities.disk.mark();
     let columns = inner.x + 26;

@@ -6,6 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Widget as _;
 
 use super::spin::spins;
+use crate::core::quality::Quality;
 use crate::core::units;
 use crate::ui::columns::ERRORS;
 use crate::ui::ctx::{Ctx, Group};
@@ -32,7 +33,10 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let rows = if trouble.is_some() { &[] } else { &ctx.lists.errors[..] };
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No call has failed lately."));
     let all: u64 = rows.iter().map(|row| row.count).sum();
-    let value = format!("{}{}", ctx.qualities.errors.mark(), units::rate(ctx.per_s(all)));
+    let value = match ctx.qualities.errors {
+        Quality::NotAvailable => units::DASH.to_owned(),
+        quality => format!("{}{}", quality.mark(), units::rate(ctx.per_s(all))),
+    };
     let block = pane("Syscalls › errors", &value, true, ctx.theme).title_bottom(below(ctx, calm));
     listing::draw(ctx, table, buf, block, (ERRORS, rows, &empty));
 }

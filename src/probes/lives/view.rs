@@ -17,6 +17,7 @@ use crate::ui::widgets::pane::{fitting, pane};
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let trouble = ctx.trouble(Group::Lives);
     let rows = if trouble.is_some() { &[] } else { &ctx.lists.dead[..] };
+    let measured = trouble.is_none();
     let empty = trouble.unwrap_or_else(|| ctx.nobody("Nobody died in the last five minutes."));
     let lives = ctx.history.lives();
     let [forks, execs, ends] = lives.turnover_of_late().map(units::rate);
@@ -26,6 +27,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         units::count(died),
         units::age(lives.span_ns().min(WINDOW_NS))
     );
+    let value = if measured { value } else { units::DASH.to_owned() };
     let block = pane("The dead", fitting("The dead", &value, area), true, ctx.theme);
     let below = if ctx.look.filter.asks_more_than_a_name() {
         " the filter by pid or cgroup does not apply here: the dead of a group have many "

@@ -4,6 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
+use crate::core::units;
 use crate::ui::columns::STUCK;
 use crate::ui::ctx::{Ctx, Group};
 use crate::ui::listing;
@@ -13,9 +14,10 @@ use crate::ui::widgets::pane::pane;
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let trouble = ctx.trouble(Group::Syscalls);
     let rows = if trouble.is_some() { &[] } else { &ctx.lists.stuck[..] };
+    let measured = trouble.is_none();
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No thread is inside a system call."));
     let all: usize = rows.iter().map(|row| row.threads).sum();
-    let value = format!("{all} calls have not returned");
+    let value = if measured { format!("{all} calls have not returned") } else { units::DASH.to_owned() };
     let block = pane("Stuck now", &value, true, ctx.theme).title_bottom(below(ctx, area.width));
     listing::draw(ctx, area, buf, block, (STUCK, rows, &empty));
 }

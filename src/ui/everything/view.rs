@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use super::Mode;
+use crate::core::quality::Quality;
 use crate::core::units;
 use crate::ui::columns::chosen;
 use crate::ui::ctx::Ctx;
@@ -18,12 +19,16 @@ const ROOMY: u16 = 100;
 pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let list = &ctx.lists.everything;
     let turnover = ctx.snapshot().turnover;
+    let per_s = |count: u64| match ctx.qualities.dead {
+        Quality::NotAvailable => units::DASH.to_owned(),
+        _ => units::rate(ctx.per_s(count)),
+    };
     let value = format!(
         "{} processes  {}  forks {}  ends {}",
         list.processes(),
         list.arrangement.mode.word(),
-        units::rate(ctx.per_s(turnover.forks)),
-        units::rate(ctx.per_s(turnover.ends))
+        per_s(turnover.forks),
+        per_s(turnover.ends)
     );
     let value = crate::ui::widgets::pane::fitting("Processes", &value, area);
     let below = match list.arrangement.mode {

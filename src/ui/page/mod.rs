@@ -139,7 +139,11 @@ fn call_table(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let trouble = ctx.trouble(Group::Syscalls);
     let rows = if trouble.is_some() { &[] } else { &ctx.lists.calls[..] };
     let hidden = ctx.tick.calls().iter().filter(|c| waits(c.nr)).count();
-    let below = if ctx.look.hide_waiting { format!(" {hidden} waiting calls hidden (w) ") } else { String::new() };
+    let below = if ctx.look.hide_waiting && trouble.is_none() {
+        format!(" {hidden} waiting calls hidden (w) ")
+    } else {
+        String::new()
+    };
     let value = summary(ctx, &ctx.tick.syscalls, ctx.qualities.syscalls, area.width.saturating_sub(20));
     let block = pane("System calls", &value, true, ctx.theme).title_bottom(Line::styled(below, ctx.theme.dim));
     let empty = trouble.unwrap_or_else(|| ctx.nobody("It made no system call."));
