@@ -112,6 +112,10 @@ for what in busybox "$@"; do
     for tool in apt-get dpkg-deb; do
         command -v "$tool" >/dev/null || cannot "$tool is not installed: it fetches Debian's kernels"
     done
+    # Debian has its keys; a derivative may not.
+    if [ ! -s "$KEYRING" ] && [ "$(id -u)" -eq 0 ]; then
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -q debian-archive-keyring >&2 || true
+    fi
     [ -s "$KEYRING" ] || cannot "$KEYRING is not there: install debian-archive-keyring"
     say "fetching $what from Debian ($(suite_of "$what" | cut -d' ' -f2))"
     fetch "$what"

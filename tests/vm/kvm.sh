@@ -4,4 +4,4 @@
 set -euo pipefail
 
 [ -w /dev/kvm ] || exit 1
-VM_ACCEL=kvm VM_SECONDS=30 "$(dirname "${BASH_SOURCE[0]}")/boot.sh" "$1" "$2" "$3" none >/dev/null
+VM_ACCEL=kvm VM_SECONDS=30 "$(dirname "${BASH_SOURCE[0]}")/boot.sh" "$1" "$2" "$3" none >/dev/null 2>&1
