@@ -201,6 +201,9 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::{OsStr, OsString};
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
     use clap::CommandFactory as _;
     use proptest::prelude::*;
@@ -232,7 +235,33 @@ mod tests {
         }
     }
 
+    /// Arguments are understood, or there is a sentence.
+    fn law(arguments: &[OsString]) {
+        if let Err(error) = Cli::try_parse_from([OsString::from("kscope")].iter().chain(arguments)) {
+            assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_fuzzing_has_found_is_understood_or_refused() {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/arguments");
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            law(&bytes.split(|&b| b == b'\n').map(|line| OsStr::from_bytes(line).to_owned()).collect::<Vec<_>>());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_arguments_are_understood_or_refused(
+            given in proptest::collection::vec(prop_oneof![
+                "report|doctor|--|--pid|--comm|--cgroup|--only|--for|--format|json|--with|blame|--budget|--interval|--view|--theme|-o|1%|1s|1,2",
+                any::<String>(),
+            ], 0..6)
+        ) {
+            law(&given.into_iter().map(OsString::from).collect::<Vec<_>>());
+        }
+
         #[test]
         fn any_text_is_a_time_or_a_sentence(text in ".{0,20}") {
             if let Err(sentence) = parse_time(&text) {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cli::{Budget, parse_budget, parse_interval};
 use crate::failure::BadInput;
+use kscope::core::units::printable;
 
 /// `config.toml`; every key may be left out.
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -69,14 +70,28 @@ pub fn read(file: Option<&Path>) -> Result<Config, BadInput> {
     }
 }
 
-fn parse(text: &str) -> Result<Config, String> {
-    toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+/// Understands the text of a configuration, or says why not.
+pub fn parse(text: &str) -> Result<Config, String> {
+    // The error shows the line that is wrong, whatever is in it.
+    toml::from_str(text).map_err(|error| harmless(error.to_string().trim_end()))
+}
+
+/// Lines of text without anything that could steer a terminal.
+fn harmless(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// It is a configuration, or there is a sentence on why not that steers no terminal.
+    fn law(text: &str) {
+        if let Err(sentence) = parse(text) {
+            assert!(!sentence.is_empty() && harmless(&sentence) == sentence, "{sentence:?}");
+        }
+    }
 
     #[test]
     fn keys_are_read_and_unknown_ones_are_named() {
@@ -88,10 +103,32 @@ mod tests {
         assert_eq!(parse(""), Ok(Config::default()));
     }
 
+    #[test]
+    fn what_fuzzing_has_found_is_a_configuration_or_a_sentence() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/config");
+        for entry in fs::read_dir(dir).unwrap() {
+            law(&String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap()));
+        }
+    }
+
+    #[test]
+    fn an_error_shows_the_line_and_steers_no_terminal() {
+        let sentence = parse("theme = \"a\u{1b}[2J\"").unwrap_err();
+        assert!(sentence.contains("line 1") && !sentence.contains('\u{1b}'), "{sentence:?}");
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_a_configuration_or_a_sentence(text in "\\PC{0,80}") {
-            let _ = parse(&text);
+        fn any_text_is_a_configuration_or_a_sentence(text in any::<String>()) {
+            law(&text);
+        }
+
+        #[test]
+        fn any_values_of_the_keys_are_a_configuration_or_a_sentence(
+            lines in proptest::collection::vec(("theme|view|interval|budget|hide_waiting|columns|x", "(true|[0-9]{1,20}s?|\"[^\"]{0,9}\"|\\[\"[a-z]*\"\\]|.{0,9})"), 0..5)
+        ) {
+            let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            law(&text);
         }
     }
 }

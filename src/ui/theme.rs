@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::{collections::BTreeMap, fs, io};
 use toml::{Table, Value};
 
+use crate::core::units::printable;
+
 const BUILTIN: [(&str, &str); 3] = [
     ("dark", include_str!("../../themes/dark.toml")),
     ("light", include_str!("../../themes/light.toml")),
@@ -175,6 +177,14 @@ impl Theme {
         Ok((theme, warnings))
     }
 
+    /// A theme of this text, which inherits nothing.
+    #[cfg(any(test, feature = "untrusted"))]
+    pub fn of_text(name: &str, text: &str) -> Result<(Self, Vec<String>), ThemeError> {
+        let mut warnings = Vec::new();
+        let theme = build(name, &[(name.to_owned(), parse(name, text)?)], &mut warnings);
+        Ok((theme, warnings))
+    }
+
     /// The builtin theme without colours, for `NO_COLOR` and terminals that have none.
     pub fn monochrome() -> Self {
         Self::builtin("monochrome")
@@ -239,7 +249,7 @@ fn read(path: &Path) -> Result<String, ThemeError> {
 fn parse(name: &str, source: &str) -> Result<Table, ThemeError> {
     source.parse::<Table>().map_err(|error| ThemeError::Syntax {
         name: name.to_owned(),
-        message: error.message().lines().collect::<Vec<_>>().join("; "),
+        message: printable(&error.message().lines().collect::<Vec<_>>().join("; ")).into_owned(),
     })
 }
 
@@ -280,6 +290,8 @@ fn build(name: &str, layers: &[(String, Table)], warnings: &mut Vec<String>) -> 
             warnings.push(format!("theme {layer:?}: unknown key {key:?}"));
         }
     }
+    // They name what is in the file, whatever that is.
+    warnings.iter_mut().for_each(|warning| *warning = printable(warning).into_owned());
     theme.mono |= theme.heat.is_empty();
     if theme.mono {
         theme.heat.clear();
