@@ -12,4 +12,6 @@ pub mod privileged;
 pub mod probes;
 pub mod source;
 pub mod ui;
+#[cfg(any(test, feature = "untrusted"))]
+pub mod untrusted;
 pub mod verdicts;

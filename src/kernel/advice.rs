@@ -100,7 +100,7 @@ pub fn require_capabilities() -> Result<(), LoadError> {
     if missing.is_empty() { Ok(()) } else { Err(LoadError::NotPrivileged { missing: missing.join(" and ") }) }
 }
 
-fn missing_capabilities(status: &str) -> Vec<&'static str> {
+pub(crate) fn missing_capabilities(status: &str) -> Vec<&'static str> {
     let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))

@@ -16,6 +16,9 @@ use std::ptr::{self, NonNull};
 use bytemuck::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+#[cfg(any(test, feature = "untrusted"))]
+use super::pretended::Pretended;
+
 /// An array map (`BPF_F_MMAPABLE`) as shared memory, a chunk at a time: all of a chunk's pages count as this process's memory
 /// once it is mapped, and most arrays are used at their beginning only.
 #[derive(Debug)]
@@ -168,6 +171,9 @@ pub struct Hash<K, V> {
     fd: OwnedFd,
     keys: Vec<K>,
     values: Vec<V>,
+    /// What it holds instead of a map of the kernel's.
+    #[cfg(any(test, feature = "untrusted"))]
+    pretended: Option<Pretended<K, V>>,
 }
 
 impl<K: Pod, V: Pod> Hash<K, V> {
@@ -176,7 +182,25 @@ impl<K: Pod, V: Pod> Hash<K, V> {
 
     /// The hash behind `fd`.
     pub const fn new(fd: OwnedFd) -> Self {
-        Self { fd, keys: Vec::new(), values: Vec::new() }
+        Self {
+            fd,
+            keys: Vec::new(),
+            values: Vec::new(),
+            #[cfg(any(test, feature = "untrusted"))]
+            pretended: None,
+        }
+    }
+
+    /// A hash that is in no kernel. Nothing is done with `fd`.
+    #[cfg(any(test, feature = "untrusted"))]
+    pub fn pretend(fd: OwnedFd) -> Self {
+        Self { pretended: Some(Pretended::default()), ..Self::new(fd) }
+    }
+
+    /// What it holds instead of a map of the kernel's, if that is so.
+    #[cfg(any(test, feature = "untrusted"))]
+    pub const fn pretended(&self) -> Option<&Pretended<K, V>> {
+        self.pretended.as_ref()
     }
 
     /// Calls `each` for all entries, in the order of the map. An entry that is added or removed meanwhile may be missed.
@@ -190,6 +214,11 @@ impl<K: Pod, V: Pod> Hash<K, V> {
     }
 
     fn pass(&mut self, command: libc::c_long, mut each: impl FnMut(K, &V)) -> io::Result<()> {
+        #[cfg(any(test, feature = "untrusted"))]
+        if let Some(pretended) = &self.pretended {
+            pretended.all(command == LOOKUP_AND_DELETE_BATCH).iter().for_each(|(key, value)| each(*key, value));
+            return Ok(());
+        }
         let mut size = Self::BATCH.max(self.keys.len());
         let mut position = 0_u64;
         let mut first = true;
@@ -230,6 +259,10 @@ impl<K: Pod, V: Pod> Hash<K, V> {
 
     /// One entry; `None` when there is none.
     pub fn get(&self, key: &K) -> io::Result<Option<V>> {
+        #[cfg(any(test, feature = "untrusted"))]
+        if let Some(pretended) = &self.pretended {
+            return Ok(pretended.get(key));
+        }
         let mut value = V::zeroed();
         let mut attr = ElementAttr {
             map_fd: self.fd.as_raw_fd().cast_unsigned(),
@@ -246,6 +279,10 @@ impl<K: Pod, V: Pod> Hash<K, V> {
 
     /// Removes an entry; `false` when there is none.
     pub fn remove(&self, key: &K) -> io::Result<bool> {
+        #[cfg(any(test, feature = "untrusted"))]
+        if let Some(pretended) = &self.pretended {
+            return Ok(pretended.take(key).is_some());
+        }
         let mut attr = ElementAttr {
             map_fd: self.fd.as_raw_fd().cast_unsigned(),
             key: ptr::from_ref(key) as u64,
@@ -262,6 +299,10 @@ impl<K: Pod, V: Pod> Hash<K, V> {
 impl<K: Pod, V: Pod> Hash<K, V> {
     /// Removes an entry and gives back what it held last; `None` when there is none.
     pub fn take(&self, key: &K) -> io::Result<Option<V>> {
+        #[cfg(any(test, feature = "untrusted"))]
+        if let Some(pretended) = &self.pretended {
+            return Ok(pretended.take(key));
+        }
         let mut value = V::zeroed();
         let mut attr = ElementAttr {
             map_fd: self.fd.as_raw_fd().cast_unsigned(),

@@ -12,6 +12,8 @@ pub mod loader;
 pub mod local;
 pub mod maps;
 pub mod offsets;
+#[cfg(any(test, feature = "untrusted"))]
+pub mod pretended;
 pub mod programs;
 pub mod run_stats;
 pub mod sizing;

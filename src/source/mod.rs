@@ -6,8 +6,8 @@ mod interval;
 mod leaving;
 mod live;
 mod origin;
-mod procfs;
-mod procs;
+pub(crate) mod procfs;
+pub(crate) mod procs;
 mod watch;
 
 use std::io;

@@ -123,15 +123,15 @@ impl Processes {
 
 /// The fields of `/proc/PID/stat` that are needed.
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    comm: String,
+pub(crate) struct Stat {
+    pub(crate) comm: String,
     ppid: u32,
     start_ticks: u64,
 }
 
 impl Stat {
     /// `comm` may hold anything, parentheses and spaces included: it ends at the last parenthesis.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let open = bytes.iter().position(|&b| b == b'(')?;
         let close = bytes.iter().rposition(|&b| b == b')')?;
         let comm = bytes.get(open + 1..close)?;
@@ -147,7 +147,7 @@ impl Stat {
 /// The longest command line that is kept: argument lists can be megabytes.
 const MAX_COMMAND_LINE: usize = 4096;
 
-fn command_line(bytes: &[u8]) -> String {
+pub(crate) fn command_line(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
     let bytes = &bytes[..end.min(MAX_COMMAND_LINE)];
     let spaced: Vec<u8> = bytes.iter().map(|&b| if b == 0 { b' ' } else { b }).collect();
@@ -155,7 +155,7 @@ fn command_line(bytes: &[u8]) -> String {
 }
 
 /// The path in the unified hierarchy.
-fn cgroup_v2(text: &str) -> String {
+pub(crate) fn cgroup_v2(text: &str) -> String {
     text.lines().find_map(|line| line.strip_prefix("0::")).map(|path| printable(path).into_owned()).unwrap_or_default()
 }
 

@@ -145,7 +145,7 @@ fn channel() -> io::Result<OwnedFd> {
 
 /// What an answer says of the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub(crate) enum Answer {
     More,
     End,
     /// Nobody wants the rest.
@@ -155,7 +155,12 @@ enum Answer {
 }
 
 /// Reads the messages of one answer.
-fn parse(mut bytes: &[u8], protocol: Protocol, sequence: u32, each: &mut impl FnMut(Socket) -> bool) -> Answer {
+pub(crate) fn parse(
+    mut bytes: &[u8],
+    protocol: Protocol,
+    sequence: u32,
+    each: &mut impl FnMut(Socket) -> bool,
+) -> Answer {
     while !bytes.is_empty() {
         let Some(length) = u32_at(bytes, 0).and_then(|n| usize::try_from(n).ok()) else { return Answer::Garbled };
         let (Some(kind), Some(of)) = (u16_at(bytes, 4), u32_at(bytes, 8)) else { return Answer::Garbled };
@@ -180,7 +185,7 @@ fn parse(mut bytes: &[u8], protocol: Protocol, sequence: u32, each: &mut impl Fn
 }
 
 /// One `struct inet_diag_msg` with its attributes.
-fn socket(body: &[u8], protocol: Protocol) -> Option<Socket> {
+pub(crate) fn socket(body: &[u8], protocol: Protocol) -> Option<Socket> {
     let attributes = body.get(MESSAGE..)?;
     let family = u16::from(*body.first()?);
     let state = State::of(u32::from(*body.get(1)?), protocol);
@@ -225,7 +230,7 @@ fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
 }
 
 /// The path out of `struct tcp_info` (include/uapi/linux/tcp.h), which only ever grows at its end.
-fn path(info: &[u8]) -> Option<Path> {
+pub(crate) fn path(info: &[u8]) -> Option<Path> {
     let micros = |at| u32_at(info, at).map(|us| u64::from(us) * 1_000);
     Some(Path {
         rtt_ns: micros(68)?,

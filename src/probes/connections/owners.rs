@@ -92,7 +92,7 @@ pub fn sockets_of(pid: u32) -> (Vec<u32>, usize) {
 }
 
 /// The number in `socket:[4711]`.
-fn socket_inode(link: &[u8]) -> Option<u32> {
+pub(crate) fn socket_inode(link: &[u8]) -> Option<u32> {
     let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }

@@ -77,7 +77,7 @@ struct First {
     retransmits: u32,
 }
 
-type Counted = HashMap<u64, layout::Connection>;
+pub(crate) type Counted = HashMap<u64, layout::Connection>;
 type Listed = HashMap<u64, Socket>;
 
 impl ConnectionReader {
@@ -186,7 +186,7 @@ impl ConnectionReader {
     }
 
     /// Removes from the map what is over, with its last bytes.
-    fn retire(
+    pub(crate) fn retire(
         &self,
         map: &ConnectionMap,
         counted: &mut Counted,
@@ -226,7 +226,7 @@ impl ConnectionReader {
     }
 
     /// One connection out of what was counted and what is listed of it.
-    fn joined(
+    pub(crate) fn joined(
         &self,
         cookie: u64,
         (counted, listed): (Option<&layout::Connection>, Option<&Socket>),
@@ -266,7 +266,7 @@ impl ConnectionReader {
     }
 }
 
-fn counted(map: &mut ConnectionMap) -> io::Result<Counted> {
+pub(crate) fn counted(map: &mut ConnectionMap) -> io::Result<Counted> {
     let mut counted = Counted::new();
     map.for_each(|cookie, connection| {
         // One without a family is not filled in yet.

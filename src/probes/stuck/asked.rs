@@ -63,7 +63,7 @@ pub fn ask(sleeper: Sleeper, tables: &mut Tables) -> Option<(u32, Detail)> {
 }
 
 /// Number and arguments from `/proc/PID/task/TID/syscall`: `0 0x3 0x7ffc… 0x1 … sp pc`, `running`, or `-1 sp pc`.
-fn parse(text: &str) -> Option<(u32, [u64; 6])> {
+pub(crate) fn parse(text: &str) -> Option<(u32, [u64; 6])> {
     let mut fields = text.split_whitespace();
     let nr = fields.next()?.parse().ok()?;
     let mut arguments = [0; 6];
@@ -205,7 +205,7 @@ impl Asked<'_> {
 }
 
 /// An address as `connect` takes it.
-fn address(bytes: &[u8]) -> Option<String> {
+pub(crate) fn address(bytes: &[u8]) -> Option<String> {
     let family = i32::from(u16::from_ne_bytes(*bytes.first_chunk()?));
     let port = || Some(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?));
     match family {

@@ -50,7 +50,7 @@ fn clock_behind(cpu: usize, now: &impl Fn() -> u64) -> Option<u64> {
 }
 
 /// `se.exec_start : 12345.678901`, in ms.
-fn exec_start_ns(text: &str) -> Option<u64> {
+pub(crate) fn exec_start_ns(text: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix("se.exec_start"))?.trim().strip_prefix(':')?;
     let (ms, fraction) = value.trim().split_once('.')?;
     let ns = format!("{fraction:0<6}").get(..6)?.parse::<u64>().ok()?;
@@ -58,7 +58,7 @@ fn exec_start_ns(text: &str) -> Option<u64> {
 }
 
 /// Field 39 of `/proc/PID/stat`: the CPU it last ran on.
-fn last_cpu(text: &str) -> Option<usize> {
+pub(crate) fn last_cpu(text: &str) -> Option<usize> {
     // After the name, which ends at the last parenthesis, come field 3 and the others.
     text.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
 }

@@ -5,8 +5,8 @@
 
 mod args;
 pub mod asked;
-mod asleep;
-mod locks;
+pub(crate) mod asleep;
+pub(crate) mod locks;
 pub mod probe;
 pub mod sockets;
 pub mod stats;
