@@ -100,7 +100,7 @@ impl Histogram {
 
     /// Number of values.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|&(_, n)| n).sum()
+        self.buckets.iter().map(|&(_, n)| n).fold(0, u64::saturating_add)
     }
 
     /// True when nothing was counted.
@@ -121,7 +121,7 @@ impl Histogram {
             return;
         }
         match self.buckets.binary_search_by_key(&index, |&(i, _)| i) {
-            Ok(at) => self.buckets[at].1 += count,
+            Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(count),
             Err(at) => self.buckets.insert(at, (index, count)),
         }
     }
@@ -154,7 +154,7 @@ impl Histogram {
         let rank = ((q * count as f64).ceil() as u64).clamp(1, count);
         let mut seen = 0;
         for (index, n) in self.iter() {
-            seen += n;
+            seen = n.saturating_add(seen);
             if seen >= rank {
                 return Some(value_of(index, max_ns));
             }
@@ -188,7 +188,8 @@ impl Sum {
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Histogram) {
         for (index, count) in other.iter() {
-            self.counts[usize::from(index)] += count;
+            let sum = &mut self.counts[usize::from(index)];
+            *sum = sum.saturating_add(count);
         }
     }
 

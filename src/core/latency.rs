@@ -154,13 +154,13 @@ impl LatencyStats {
     }
 
     fn add_sums(&mut self, other: &Self) {
-        self.unsorted += other.unsorted;
-        self.total_ns += other.total_ns;
-        self.blocked_ns += other.blocked_ns;
-        self.runnable_ns += other.runnable_ns;
+        self.unsorted = self.unsorted.saturating_add(other.unsorted);
+        self.total_ns = self.total_ns.saturating_add(other.total_ns);
+        self.blocked_ns = self.blocked_ns.saturating_add(other.blocked_ns);
+        self.runnable_ns = self.runnable_ns.saturating_add(other.runnable_ns);
         self.max_ns = self.max_ns.max(other.max_ns);
-        self.errors += other.errors;
-        self.interrupted += other.interrupted;
+        self.errors = self.errors.saturating_add(other.errors);
+        self.interrupted = self.interrupted.saturating_add(other.interrupted);
     }
 }
 

@@ -69,7 +69,7 @@ fn syscalls(out: &mut String, report: &Report) {
         return;
     };
     let mark = report.quality.syscalls.mark();
-    let total: u64 = rows.iter().map(|r| r.latency.count).sum();
+    let total: u64 = rows.iter().map(|r| r.latency.count).fold(0, u64::saturating_add);
     let _ = writeln!(out, "\nSystem calls  {mark}{} calls, {}", count(total), rate(total as f64 / seconds(report)));
     if rows.is_empty() {
         let _ = writeln!(out, "  none completed");
@@ -148,7 +148,7 @@ fn by_octave(histogram: &Histogram) -> Vec<Octave> {
         .map(|n| Octave {
             low: if n == 0 { "0 ns".into() } else { edge(n - 1) },
             high: edge(n),
-            count: histogram.iter().filter(|(i, _)| octave(*i) == n).map(|(_, c)| c).sum(),
+            count: histogram.iter().filter(|(i, _)| octave(*i) == n).map(|(_, c)| c).fold(0, u64::saturating_add),
         })
         .collect()
 }
@@ -206,7 +206,7 @@ fn network(out: &mut String, report: &Report) {
 
 fn processes(out: &mut String, report: &Report) {
     let mut rows: Vec<_> = report.processes.iter().collect();
-    rows.sort_by_key(|p| (std::cmp::Reverse(p.time.map_or(0, |t| t.on_cpu_ns() + t.runnable_ns)), p.pid));
+    rows.sort_by_key(|p| (std::cmp::Reverse(p.time.map_or(0, |t| t.on_cpu_ns().saturating_add(t.runnable_ns))), p.pid));
     let _ = writeln!(out, "\nProcesses  {}", rows.len());
     if rows.is_empty() {
         let _ = writeln!(out, "  none in scope did anything");
@@ -218,7 +218,7 @@ fn processes(out: &mut String, report: &Report) {
         "PID", "COMMAND", "calls", "queue p99", "user", "kernel", "tx", "rx"
     );
     for p in rows.iter().take(ROWS) {
-        let calls = p.syscalls.as_ref().map(|c| c.iter().map(|r| r.latency.count).sum());
+        let calls = p.syscalls.as_ref().map(|c| c.iter().map(|r| r.latency.count).fold(0, u64::saturating_add));
         let mark = report.quality.time.mark();
         let share = |ns: u64| format!("{mark}{}", percent(ns as f64 / report.interval_ns.max(1) as f64));
         let dash = || "–".to_owned();
@@ -253,7 +253,7 @@ fn programs(out: &mut String, report: &Report) {
     if counted.is_empty() {
         return;
     }
-    let (runs, ns) = counted.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let (runs, ns) = counted.iter().fold((0, 0), |sum, one| (one.0.saturating_add(sum.0), one.1.saturating_add(sum.1)));
     let _ = writeln!(
         out,
         "Its programs: {} of one CPU, {} runs, {} each. Counting them made each run dearer.",
@@ -265,7 +265,7 @@ fn programs(out: &mut String, report: &Report) {
 
 fn footer(out: &mut String, report: &Report) {
     let own = &report.own;
-    let lost = own.dropped.threads + own.dropped.latency;
+    let lost = own.dropped.threads.saturating_add(own.dropped.latency);
     let share = percent(own.cpu_ns as f64 / report.interval_ns.max(1) as f64);
     let _ = writeln!(
         out,

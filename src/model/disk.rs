@@ -59,8 +59,8 @@ impl DiskSample {
                 let mut flow = flow_between(*direction, before, row, epoch);
                 flow.in_flight = under_way.count;
                 flow.oldest_ns = if flow.in_flight == 0 { 0 } else { at_ns.saturating_sub(under_way.since_ns) };
-                flow.unseen = (flow.unseen + under_way.ended).saturating_sub(then.ended);
-                flow.bytes = (flow.bytes + under_way.ended_bytes).saturating_sub(then.ended_bytes);
+                flow.unseen = flow.unseen.saturating_add(under_way.ended).saturating_sub(then.ended);
+                flow.bytes = flow.bytes.saturating_add(under_way.ended_bytes).saturating_sub(then.ended_bytes);
                 flow
             };
             DeviceStats {

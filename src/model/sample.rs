@@ -216,8 +216,10 @@ pub struct Lost {
 
 impl Lost {
     /// All of it, as a number of events.
-    pub const fn total(self) -> u64 {
-        self.threads + self.records + self.errors + self.disk + self.blame + self.connections + self.dead
+    pub fn total(self) -> u64 {
+        [self.threads, self.records, self.errors, self.disk, self.blame, self.connections, self.dead]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 }
 

@@ -68,7 +68,7 @@ impl Sampling {
     pub fn append(&mut self, later: &Self) {
         for (mine, theirs) in self.shares.iter_mut().zip(later.shares) {
             mine.one_in = mine.one_in.max(theirs.one_in);
-            mine.unwatched_ns += theirs.unwatched_ns;
+            mine.unwatched_ns = mine.unwatched_ns.saturating_add(theirs.unwatched_ns);
             mine.window_ns = mine.window_ns.max(theirs.window_ns);
         }
         self.budget = later.budget;
@@ -130,12 +130,16 @@ fn sentence(insight: Insight, share: Share, interval_ns: u64) -> String {
 
 /// One interval out of its parts, in their order. In each part an insight was either watched or not.
 pub fn joined(parts: Vec<Snapshot>) -> Option<Snapshot> {
-    let whole_ns: u64 = parts.iter().map(|part| part.interval_ns).sum();
+    let whole_ns: u64 = parts.iter().map(|part| part.interval_ns).fold(0, u64::saturating_add);
     let on_cpu =
         |snapshot: &Snapshot| -> Vec<_> { snapshot.processes.iter().map(|p| (p.id, p.time.on_cpu_ns())).collect() };
     let times: Vec<_> = parts.iter().map(on_cpu).collect();
-    let cpu_of =
-        |id| -> u64 { times.iter().filter_map(|t| t.binary_search_by_key(&id, |e| e.0).ok().map(|at| t[at].1)).sum() };
+    let cpu_of = |id| -> u64 {
+        times
+            .iter()
+            .filter_map(|t| t.binary_search_by_key(&id, |e| e.0).ok().map(|at| t[at].1))
+            .fold(0, u64::saturating_add)
+    };
     let mut whole: Option<Snapshot> = None;
     for mut part in parts {
         let windows = std::array::from_fn(|at| Window::of(&part, at, whole_ns));
@@ -174,7 +178,7 @@ pub fn split_by_calls(snapshot: &mut Snapshot) {
             l.total_ns.saturating_sub(l.blocked_ns).saturating_sub(l.runnable_ns)
         };
         let on_cpu = process.time.on_cpu_ns();
-        process.time.kernel_ns = process.calls.iter().map(busy).sum::<u64>().min(on_cpu);
+        process.time.kernel_ns = process.calls.iter().map(busy).fold(0, u64::saturating_add).min(on_cpu);
         process.time.user_ns = on_cpu - process.time.kernel_ns;
     }
 }
@@ -247,7 +251,7 @@ fn own_shares(part: &Snapshot, windows: [Option<Window>; 3]) -> Vec<Option<f64>>
         // The part is a little longer than the window in it, unless the scheduler was watched in the window only.
         let on_cpu = process.time.on_cpu_ns() as f64;
         let watched = if windows[RUN_QUEUE].is_none() { window.cpu_ns(process) } else { on_cpu };
-        let calls: u64 = process.calls.iter().map(|c| c.latency.count()).sum();
+        let calls: u64 = process.calls.iter().map(|c| c.latency.count()).fold(0, u64::saturating_add);
         let taken = calls as f64 * cost(SYSCALLS, sampling.call_overhead_ns)
             + process.runqueue.count() as f64 * cost(RUN_QUEUE, sampling.switch_overhead_ns);
         (watched >= BUSY * window.watched_ns as f64).then(|| (1.0 - taken / watched).max(LEAST_OWN))

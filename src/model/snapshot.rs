@@ -193,7 +193,7 @@ impl Snapshot {
     /// Appends the interval that followed this one. What a state at the end is (`inflight`, `host`) is taken from `later`.
     pub fn append(&mut self, later: &Self) {
         self.unix_s = later.unix_s;
-        self.interval_ns += later.interval_ns;
+        self.interval_ns = self.interval_ns.saturating_add(later.interval_ns);
         self.host = later.host.clone();
         merge_calls(&mut self.calls, &later.calls);
         merge_cpus(&mut self.cpus, &later.cpus);
@@ -214,8 +214,8 @@ impl Snapshot {
         for interface in &later.interfaces {
             match self.interfaces.iter_mut().find(|i| i.name == interface.name) {
                 Some(mine) => {
-                    mine.tx_bytes += interface.tx_bytes;
-                    mine.rx_bytes += interface.rx_bytes;
+                    mine.tx_bytes = mine.tx_bytes.saturating_add(interface.tx_bytes);
+                    mine.rx_bytes = mine.rx_bytes.saturating_add(interface.rx_bytes);
                 }
                 None => self.interfaces.push(interface.clone()),
             }
@@ -227,7 +227,7 @@ impl Snapshot {
             (None, later) => self.blame.clone_from(later),
             (Some(_), None) => {}
         }
-        self.own = Own { cpu_ns: self.own.cpu_ns + later.own.cpu_ns, ..later.own };
+        self.own = Own { cpu_ns: self.own.cpu_ns.saturating_add(later.own.cpu_ns), ..later.own };
         self.programs.append(&later.programs);
         self.maps.clone_from(&later.maps);
         self.lost = self.lost.plus(later.lost);
@@ -295,8 +295,8 @@ impl ProcessStats {
         self.disk = self.disk.plus(later.disk);
         self.time = self.time.plus(later.time);
         self.ran_on |= later.ran_on;
-        self.voluntary += later.voluntary;
-        self.preempted += later.preempted;
+        self.voluntary = self.voluntary.saturating_add(later.voluntary);
+        self.preempted = self.preempted.saturating_add(later.preempted);
     }
 }
 
@@ -319,13 +319,13 @@ impl Lost {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            threads: self.threads + other.threads,
-            records: self.records + other.records,
-            errors: self.errors + other.errors,
-            disk: self.disk + other.disk,
-            blame: self.blame + other.blame,
-            connections: self.connections + other.connections,
-            dead: self.dead + other.dead,
+            threads: self.threads.saturating_add(other.threads),
+            records: self.records.saturating_add(other.records),
+            errors: self.errors.saturating_add(other.errors),
+            disk: self.disk.saturating_add(other.disk),
+            blame: self.blame.saturating_add(other.blame),
+            connections: self.connections.saturating_add(other.connections),
+            dead: self.dead.saturating_add(other.dead),
         }
     }
 }

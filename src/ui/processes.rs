@@ -119,7 +119,7 @@ impl ProcessRow {
         let slow = |latency: &LatencyStats| -> u64 {
             let histogram = &latency.histogram;
             let reaches = |index| bounds(index).1 >= from_ns as f64;
-            histogram.iter().filter(|&(index, _)| reaches(index)).map(|(_, n)| n).sum()
+            histogram.iter().filter(|&(index, _)| reaches(index)).map(|(_, n)| n).fold(0, u64::saturating_add)
         };
         let calls = self.process().calls.iter().filter(|c| self.kept.has(c.nr));
         calls.map(|c| (slow(&c.latency), c.nr)).filter(|&(n, _)| n > 0).max().map(|(_, nr)| nr)
@@ -177,7 +177,7 @@ impl ProcessList {
         for ((at, process), place) in tick.snapshot.processes.iter().enumerate().zip(0_u32..) {
             if recent(at, process) && look.passes(process) && contains(process, &text, &mut scratch) {
                 self.order.push(place);
-                self.total += who.part(process);
+                self.total = self.total.saturating_add(who.part(process));
             }
         }
         self.tick = Some(Arc::clone(tick));

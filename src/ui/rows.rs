@@ -200,7 +200,7 @@ pub fn calls(history: &History, look: &Look, text: &str) -> Vec<CallRow> {
     seen.sort_unstable();
     seen.dedup();
     let total = |waiting: bool| -> u64 {
-        tick.calls().iter().filter(|c| waits(c.nr) == waiting).map(|c| c.latency.total_ns).sum()
+        tick.calls().iter().filter(|c| waits(c.nr) == waiting).map(|c| c.latency.total_ns).fold(0, u64::saturating_add)
     };
     let totals = [total(false), total(true)];
     let text = text.to_lowercase();

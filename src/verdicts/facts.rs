@@ -124,8 +124,8 @@ impl Facts {
 
 fn busiest(snapshot: &Snapshot) -> Vec<ProcessFacts> {
     let weight = |p: &ProcessStats| {
-        let working = p.calls.iter().filter(|c| !waits(c.nr)).map(|c| c.latency.total_ns).sum::<u64>();
-        p.time.on_cpu_ns() + p.time.runnable_ns + working
+        let working = p.calls.iter().filter(|c| !waits(c.nr)).map(|c| c.latency.total_ns).fold(0, u64::saturating_add);
+        p.time.on_cpu_ns().saturating_add(p.time.runnable_ns).saturating_add(working)
     };
     let mut order: Vec<(u64, &ProcessStats)> =
         snapshot.processes.iter().filter(|p| p.is_active()).map(|p| (weight(p), p)).collect();

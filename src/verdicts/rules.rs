@@ -123,7 +123,7 @@ fn meanwhile(processes: &[ProcessFacts], of: &ProcessFacts) -> String {
     let mut names: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
     for other in processes.iter().filter(|p| p.id != of.id && p.ran_on & of.ran_on != 0 && p.comm != of.comm) {
         let sum = names.entry(&other.comm).or_default();
-        *sum = (sum.0 + other.on_cpu_ns, sum.1 + 1);
+        *sum = (sum.0.saturating_add(other.on_cpu_ns), sum.1 + 1);
     }
     let Some((name, (_, n))) = names.into_iter().max_by_key(|(_, sum)| *sum) else { return String::new() };
     let times = if n > 1 { format!(" ({n} processes)") } else { String::new() };
@@ -148,13 +148,14 @@ fn starved(window: &Window<'_>) -> Vec<Verdict> {
     }
     let sentence = |group: Vec<&ProcessFacts>| {
         let most = group.iter().max_by_key(|p| (p.runnable_ns, std::cmp::Reverse(p.id)))?;
-        let (waited_ns, ran_ns) =
-            group.iter().fold((0, 0), |(waited, ran), p| (waited + p.runnable_ns, ran + p.on_cpu_ns));
+        let (waited_ns, ran_ns) = group.iter().fold((0_u64, 0_u64), |(waited, ran), p| {
+            (waited.saturating_add(p.runnable_ns), ran.saturating_add(p.on_cpu_ns))
+        });
         let (who, wait, they) = match group.len() {
             1 => (who(most), "waits", "it"),
             n => (format!("{} ({n} processes)", printable(&most.comm)), "wait", "they"),
         };
-        let share = percent(waited_ns as f64 / (waited_ns + ran_ns).max(1) as f64);
+        let share = percent(waited_ns as f64 / waited_ns.saturating_add(ran_ns).max(1) as f64);
         let sentence =
             format!("{who} {wait} for a CPU in {share} of the time {they} could run{}", meanwhile(&processes, most));
         let weight = waited_ns as f64 / 1e9 / window.seconds();
@@ -168,7 +169,7 @@ const ONE_CPU_SHARE: f64 = 0.8;
 /// The waiting is on one CPU, others are there.
 fn one_cpu(window: &Window<'_>) -> Vec<Verdict> {
     let queues = window.run_queues();
-    let all: u64 = queues.iter().map(|q| q.waited_ns).sum();
+    let all: u64 = queues.iter().map(|q| q.waited_ns).fold(0, u64::saturating_add);
     let Some(worst) = queues.iter().max_by_key(|q| q.waited_ns) else { return Vec::new() };
     let (share, waiting) =
         (worst.waited_ns as f64 / all.max(1) as f64, worst.waited_ns as f64 / 1e9 / window.seconds());
@@ -222,7 +223,8 @@ const ENDS_A_SECOND: f64 = 20.0;
 fn short_lives(window: &Window<'_>) -> Vec<Verdict> {
     let mut groups: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for (comm, parent, n) in window.now().iter().flat_map(|f| &f.ended) {
-        *groups.entry((comm, parent)).or_default() += n;
+        let sum = groups.entry((comm, parent)).or_default();
+        *sum = sum.saturating_add(*n);
     }
     let a_second = |n: u64| n as f64 / window.seconds();
     let many = groups.into_iter().filter(|(_, n)| a_second(*n) >= ENDS_A_SECOND);

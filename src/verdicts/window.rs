@@ -55,8 +55,8 @@ impl<'a> Window<'a> {
         for process in self.now().iter().flat_map(|f| &f.processes) {
             let sum = sums.entry(process.id).or_insert_with(|| ProcessFacts { id: process.id, ..Default::default() });
             sum.comm.clone_from(&process.comm);
-            sum.on_cpu_ns += process.on_cpu_ns;
-            sum.runnable_ns += process.runnable_ns;
+            sum.on_cpu_ns = sum.on_cpu_ns.saturating_add(process.on_cpu_ns);
+            sum.runnable_ns = sum.runnable_ns.saturating_add(process.runnable_ns);
             sum.ran_on |= process.ran_on;
             for call in &process.calls {
                 match sum.calls.iter_mut().find(|c| c.nr == call.nr) {
@@ -73,7 +73,7 @@ impl<'a> Window<'a> {
         let mut sums: BTreeMap<u32, CpuFacts> = BTreeMap::new();
         for queue in self.now().iter().flat_map(|f| &f.run_queues) {
             let sum = sums.entry(queue.cpu).or_insert(CpuFacts { cpu: queue.cpu, ..CpuFacts::default() });
-            sum.waited_ns += queue.waited_ns;
+            sum.waited_ns = sum.waited_ns.saturating_add(queue.waited_ns);
             sum.p99_ns = sum.p99_ns.max(queue.p99_ns);
         }
         sums.into_values().collect()
@@ -92,11 +92,11 @@ impl<'a> Window<'a> {
 
 impl CallFacts {
     fn add(&mut self, other: &Self) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.p99_ns = self.p99_ns.max(other.p99_ns);
-        self.total_ns += other.total_ns;
-        self.blocked_ns += other.blocked_ns;
-        self.runnable_ns += other.runnable_ns;
+        self.total_ns = self.total_ns.saturating_add(other.total_ns);
+        self.blocked_ns = self.blocked_ns.saturating_add(other.blocked_ns);
+        self.runnable_ns = self.runnable_ns.saturating_add(other.runnable_ns);
     }
 }
 

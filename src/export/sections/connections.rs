@@ -142,7 +142,7 @@ fn row(connection: &Connection, snapshot: &Snapshot, quality: Quality) -> Row {
 pub fn write(section: &Section, out: &mut String) {
     let (listening, mut talking): (Vec<&Row>, Vec<&Row>) =
         section.list.iter().partition(|row| row.state == State::Listening);
-    let moved = |row: &Row| row.tx_bytes.unwrap_or(0) + row.rx_bytes.unwrap_or(0);
+    let moved = |row: &Row| row.tx_bytes.unwrap_or(0).saturating_add(row.rx_bytes.unwrap_or(0));
     talking.sort_by_key(|row| (Reverse(moved(row)), row.cookie));
     let of = |protocol| talking.iter().filter(|row| row.protocol == protocol).count();
     let (tcp, udp) = (of(Protocol::Tcp), of(Protocol::Udp));

@@ -158,7 +158,7 @@ fn line(row: &Row, mark: &str, interval_ns: u64, out: &mut String) {
         rate(row.died as f64 / (interval_ns as f64 / 1e9)),
         sum(row.time.map(|time| percent(time.on_cpu_ns() as f64 / interval_ns as f64))),
         sum(row.calls.map(count)),
-        sum(row.tx_bytes.zip(row.rx_bytes).map(|(tx, rx)| bytes((tx + rx) as f64))),
+        sum(row.tx_bytes.zip(row.rx_bytes).map(|(tx, rx)| bytes(tx.saturating_add(rx) as f64))),
         life(row.p50_life_ns),
         life(row.p90_life_ns),
         failed

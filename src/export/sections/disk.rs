@@ -115,7 +115,8 @@ pub fn write(section: Option<&Section>, out: &mut String) {
         return;
     };
     let flows = || section.devices.iter().flat_map(|d| d.directions.iter().map(move |f| (d, f)));
-    let (done, moved) = flows().fold((0, 0), |sum, (_, f)| (sum.0 + f.requests, sum.1 + f.bytes));
+    let (done, moved) =
+        flows().fold((0, 0), |sum, (_, f)| (f.requests.saturating_add(sum.0), f.bytes.saturating_add(sum.1)));
     let mark = section.quality.mark();
     let _ = writeln!(out, "\nDisk  {mark}{} requests, {} (all processes)", count(done), bytes(moved as f64));
     if done > 0 {
@@ -129,7 +130,7 @@ pub fn write(section: Option<&Section>, out: &mut String) {
         write_flow(device, flow, section.seconds, out);
     }
     for device in section.devices.iter().filter(|d| !d.makes_requests) {
-        let moved = device.diskstats.map_or(0, |c| c.read_bytes + c.write_bytes);
+        let moved = device.diskstats.map_or(0, |c| c.read_bytes.saturating_add(c.write_bytes));
         let _ = writeln!(
             out,
             "  {:<14} makes no requests of the {} it moved",
@@ -142,7 +143,7 @@ pub fn write(section: Option<&Section>, out: &mut String) {
 fn write_flow(device: &DeviceRow, flow: &FlowRow, seconds: f64, out: &mut String) {
     let cell = |value: Option<u64>| value.map_or_else(|| "–".into(), duration);
     let queued = flow.queue.as_ref().zip(flow.device.as_ref()).map(|(q, d)| {
-        let all = (q.total_ns + d.total_ns).max(1);
+        let all = q.total_ns.saturating_add(d.total_ns).max(1);
         percent(q.total_ns as f64 / all as f64)
     });
     let _ = writeln!(

@@ -96,7 +96,7 @@ pub fn write(rows: Option<&[Row]>, spins: Option<&[SpinRow]>, mark: &str, out: &
         let _ = writeln!(out, "\nErrors  – not measured");
         return;
     };
-    let all: u64 = rows.iter().map(|row| row.count).sum();
+    let all: u64 = rows.iter().map(|row| row.count).fold(0, u64::saturating_add);
     let _ = writeln!(out, "\nErrors  {mark}{}", count(all));
     for spin in spins.unwrap_or_default() {
         let _ = writeln!(out, "  {}", printable(&spin.sentence));

@@ -151,5 +151,5 @@ fn tell(maps: &BlameMaps, since_ns: u64) {
 }
 
 const fn plus(a: Pair, b: Pair) -> Pair {
-    Pair { ns: a.ns + b.ns, elsewhere_ns: a.elsewhere_ns + b.elsewhere_ns }
+    Pair { ns: a.ns.saturating_add(b.ns), elsewhere_ns: a.elsewhere_ns.saturating_add(b.elsewhere_ns) }
 }

@@ -104,12 +104,17 @@ pub struct Victim<K> {
 impl<K: Clone + Ord> Victim<K> {
     /// How much had this cause.
     pub fn by_cause(&self, cause: Cause) -> u64 {
-        self.parts.iter().filter(|part| part.cause == cause).map(|part| part.ns).sum()
+        self.parts.iter().filter(|part| part.cause == cause).map(|part| part.ns).fold(0, u64::saturating_add)
     }
 
     /// What is not explained: nobody knows, or there was no room for it.
     pub fn unexplained_ns(&self) -> u64 {
-        let explained = self.parts.iter().filter(|part| part.cause != Cause::Unknown).map(|part| part.ns).sum();
+        let explained = self
+            .parts
+            .iter()
+            .filter(|part| part.cause != Cause::Unknown)
+            .map(|part| part.ns)
+            .fold(0, u64::saturating_add);
         self.wait_ns.saturating_sub(explained)
     }
 
@@ -120,7 +125,7 @@ impl<K: Clone + Ord> Victim<K> {
 
     fn add(&mut self, part: &Part<K>) {
         match self.parts.iter_mut().find(|p| p.cause == part.cause && p.offender == part.offender) {
-            Some(mine) => mine.ns += part.ns,
+            Some(mine) => mine.ns = mine.ns.saturating_add(part.ns),
             None => self.parts.push(part.clone()),
         }
     }
@@ -174,7 +179,7 @@ impl Blame {
 
     /// Adds the interval that followed this one.
     pub fn append(&mut self, later: &Self) {
-        self.measured_ns += later.measured_ns;
+        self.measured_ns = self.measured_ns.saturating_add(later.measured_ns);
         self.tells = later.tells;
         let all = self.victims.drain(..).chain(later.victims.iter().cloned());
         self.victims = merged(all);
@@ -209,8 +214,8 @@ fn merged<K: Clone + Ord>(rows: impl Iterator<Item = Victim<K>>) -> Vec<Victim<K
     for row in rows {
         let empty = || Victim { who: row.who.clone(), wait_ns: 0, elsewhere_ns: 0, parts: Vec::new() };
         let sum = by_who.entry(row.who.clone()).or_insert_with(empty);
-        sum.wait_ns += row.wait_ns;
-        sum.elsewhere_ns += row.elsewhere_ns;
+        sum.wait_ns = sum.wait_ns.saturating_add(row.wait_ns);
+        sum.elsewhere_ns = sum.elsewhere_ns.saturating_add(row.elsewhere_ns);
         row.parts.iter().for_each(|part| sum.add(part));
     }
     let mut all: Vec<_> = by_who.into_values().collect();

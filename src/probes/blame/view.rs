@@ -48,7 +48,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     };
     let empty = match (failed, stats) {
         (Some(sentence), _) => sentence,
-        (None, Some(stats)) if 2 * stats.blame.measured_ns > ctx.snapshot().interval_ns => {
+        (None, Some(stats)) if stats.blame.measured_ns.saturating_mul(2) > ctx.snapshot().interval_ns => {
             ctx.nobody("No wait for a CPU ended.")
         }
         (None, _) => format!("Measuring who runs while others wait for a CPU… {COST}"),
@@ -92,7 +92,7 @@ fn parts(ctx: &Ctx<'_>, (stats, row): (&BlameStats, &VictimRow), area: Rect, buf
         line(ctx, part, (victim.wait_ns, stats), Rect { y, height: 1, ..inner }, buf);
     }
     if !rest.is_empty() {
-        let ns = rest.iter().map(|part| part.ns).sum::<u64>();
+        let ns = rest.iter().map(|part| part.ns).fold(0, u64::saturating_add);
         let text = format!("{} more, {mark}{} in all", rest.len(), units::duration(ns));
         note(buf, Rect { y: inner.bottom().saturating_sub(1), height: 1, ..inner }, &text, ctx.theme);
     }

@@ -202,14 +202,14 @@ impl Connection {
 
     /// Bytes in both directions.
     pub const fn bytes(&self) -> u64 {
-        self.tx_bytes + self.rx_bytes
+        self.tx_bytes.saturating_add(self.rx_bytes)
     }
 
     fn add(&mut self, later: &Self) {
         *self = Self {
-            tx_bytes: self.tx_bytes + later.tx_bytes,
-            rx_bytes: self.rx_bytes + later.rx_bytes,
-            retransmits: self.retransmits + later.retransmits,
+            tx_bytes: self.tx_bytes.saturating_add(later.tx_bytes),
+            rx_bytes: self.rx_bytes.saturating_add(later.rx_bytes),
+            retransmits: self.retransmits.saturating_add(later.retransmits),
             path: later.path.or(self.path),
             owner: later.owner.or(self.owner),
             ..later.clone()
@@ -294,8 +294,8 @@ pub fn append(mine: &mut Vec<Connection>, later: &[Connection], unlisted: &mut U
         }
         surplus -= 1;
         unlisted.count += 1;
-        unlisted.tx_bytes += connection.tx_bytes;
-        unlisted.rx_bytes += connection.rx_bytes;
+        unlisted.tx_bytes = unlisted.tx_bytes.saturating_add(connection.tx_bytes);
+        unlisted.rx_bytes = unlisted.rx_bytes.saturating_add(connection.rx_bytes);
         false
     });
 }

@@ -60,7 +60,7 @@ fn sysfs(name: &str) -> PathBuf {
 
 /// A line of `/proc/diskstats`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Line {
+pub(crate) struct Line {
     counted: Counted,
     in_flight: u64,
 }
@@ -138,7 +138,7 @@ impl DiskReader {
         let bytes = u64::from(started.bytes);
         if self.ended.get(&address) == Some(&started.start_ns) {
             entry.ended += 1;
-            entry.ended_bytes += bytes;
+            entry.ended_bytes = entry.ended_bytes.saturating_add(bytes);
             let account = reading.processes.entry(owner(started.process)).or_default();
             *account = account.plus(DiskTraffic::one(*direction, bytes));
         } else {
@@ -192,9 +192,9 @@ impl DiskReader {
     fn read_rows(&mut self, rows: &SharedArray<DeviceRow>) -> HashMap<Device, Vec<(Direction, Arc<DeviceRow>)>> {
         let devices: Vec<(u32, Device)> = self.devices.iter().map(|(slot, device)| (*slot, *device)).collect();
         let of = |(slot, device): (u32, Device)| {
-            let all = (0_u32..).zip(Direction::ALL);
+            let all = (0_usize..).zip(Direction::ALL);
             let row = |(at, direction)| {
-                let index = (slot * direction::COUNT + at) as usize;
+                let index = slot as usize * direction::COUNT as usize + at;
                 Some((direction, self.row(rows, index, (device, direction))?))
             };
             (device, all.filter_map(row).collect())
@@ -269,8 +269,8 @@ fn traffic(asked: &Asked) -> DiskTraffic {
         write_bytes: asked.bytes[at(direction::WRITE)],
         reads: asked.requests[at(direction::READ)],
         writes: asked.requests[at(direction::WRITE)],
-        others: asked.requests[at(direction::FLUSH)] + asked.requests[at(direction::OTHER)],
-        total_ns: asked.total_ns.iter().sum(),
+        others: asked.requests[at(direction::FLUSH)].saturating_add(asked.requests[at(direction::OTHER)]),
+        total_ns: asked.total_ns.iter().fold(0, |sum, ns| ns.saturating_add(sum)),
         hidden: 0,
     }
 }
@@ -297,7 +297,7 @@ fn whole_disk(name: &str) -> Option<Disk> {
 const SECTOR: u64 = 512;
 
 /// Device, name and numbers of a line of `/proc/diskstats` (Documentation/admin-guide/iostats.rst).
-fn parse(line: &str) -> Option<(Device, &str, Line)> {
+pub(crate) fn parse(line: &str) -> Option<(Device, &str, Line)> {
     let mut fields = line.split_ascii_whitespace();
     let device = Device { major: fields.next()?.parse().ok()?, minor: fields.next()?.parse().ok()? };
     let name = fields.next()?;

@@ -124,12 +124,12 @@ impl Flow {
 
     /// Requests that ended.
     pub fn requests(&self) -> u64 {
-        self.total.count() + self.unseen
+        self.total.count().saturating_add(self.unseen)
     }
 
     /// The part of the time that requests waited before the driver got them, 0…1; `None` when none was handed to it.
     pub fn queue_share(&self) -> Option<f64> {
-        let all = self.queue.total_ns + self.device.total_ns;
+        let all = self.queue.total_ns.saturating_add(self.device.total_ns);
         (all > 0).then(|| self.queue.total_ns as f64 / all as f64)
     }
 
@@ -140,8 +140,8 @@ impl Flow {
 
     /// Adds the interval that followed.
     fn append(&mut self, later: &Self) {
-        self.bytes += later.bytes;
-        self.unseen += later.unseen;
+        self.bytes = self.bytes.saturating_add(later.bytes);
+        self.unseen = self.unseen.saturating_add(later.unseen);
         self.total.merge(&later.total);
         self.queue.merge(&later.queue);
         self.device.merge(&later.device);
@@ -178,10 +178,10 @@ impl Counted {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            reads: self.reads + other.reads,
-            read_bytes: self.read_bytes + other.read_bytes,
-            writes: self.writes + other.writes,
-            write_bytes: self.write_bytes + other.write_bytes,
+            reads: self.reads.saturating_add(other.reads),
+            read_bytes: self.read_bytes.saturating_add(other.read_bytes),
+            writes: self.writes.saturating_add(other.writes),
+            write_bytes: self.write_bytes.saturating_add(other.write_bytes),
         }
     }
 
@@ -281,13 +281,13 @@ impl DiskTraffic {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            read_bytes: self.read_bytes + other.read_bytes,
-            write_bytes: self.write_bytes + other.write_bytes,
-            reads: self.reads + other.reads,
-            writes: self.writes + other.writes,
-            others: self.others + other.others,
-            total_ns: self.total_ns + other.total_ns,
-            hidden: self.hidden + other.hidden,
+            read_bytes: self.read_bytes.saturating_add(other.read_bytes),
+            write_bytes: self.write_bytes.saturating_add(other.write_bytes),
+            reads: self.reads.saturating_add(other.reads),
+            writes: self.writes.saturating_add(other.writes),
+            others: self.others.saturating_add(other.others),
+            total_ns: self.total_ns.saturating_add(other.total_ns),
+            hidden: self.hidden.saturating_add(other.hidden),
         }
     }
 
@@ -302,7 +302,7 @@ impl DiskTraffic {
 
     /// Bytes in both directions.
     pub const fn bytes(self) -> u64 {
-        self.read_bytes + self.write_bytes
+        self.read_bytes.saturating_add(self.write_bytes)
     }
 
     /// Did it have no device do anything, as far as that is known?
@@ -312,7 +312,7 @@ impl DiskTraffic {
 
     /// Requests of any kind.
     pub const fn requests(self) -> u64 {
-        self.reads + self.writes + self.others
+        self.reads.saturating_add(self.writes).saturating_add(self.others)
     }
 }
 

@@ -143,7 +143,7 @@ fn divided(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
         return;
     }
     StackedBar { parts: &parts, theme }.render(bar, buf);
-    let unseen: u64 = flows.iter().map(|f| f.unseen).sum();
+    let unseen: u64 = flows.iter().map(|f| f.unseen).fold(0, u64::saturating_add);
     let mut says = vec![
         "Queue: scheduler, plug and waiting for a busy driver. A flush reaches the driver as another request: it has a total only."
             .to_owned(),

@@ -66,5 +66,6 @@ impl ErrorReader {
 }
 
 fn add(host: &mut BTreeMap<(u32, u32), u64>, key: ErrorKey, now: u64, was: u64) {
-    *host.entry((key.call.what(), key.errno)).or_default() += now.saturating_sub(was);
+    let sum = host.entry((key.call.what(), key.errno)).or_default();
+    *sum = sum.saturating_add(now.saturating_sub(was));
 }

@@ -78,12 +78,12 @@ impl Errors {
             let before = error.count;
             error.count = times(before, factor(error.id));
             if let Some(at) = at {
-                known[at].count += before;
-                scaled[at].count += error.count;
+                known[at].count = known[at].count.saturating_add(before);
+                scaled[at].count = scaled[at].count.saturating_add(error.count);
             }
         }
         for ((host, known), scaled) in self.host.iter_mut().zip(known).zip(scaled) {
-            host.count = scaled.count + times(host.count.saturating_sub(known.count), otherwise);
+            host.count = scaled.count.saturating_add(times(host.count.saturating_sub(known.count), otherwise));
         }
     }
 
@@ -115,7 +115,10 @@ fn grown<T: Copy, K: Ord>(prev: &[T], next: &[T], key: impl Fn(&T) -> K, count: 
 fn add<T: Copy, K: Ord>(to: &mut Vec<T>, later: &[T], key: impl Fn(&T) -> K, count: impl Fn(&mut T) -> &mut u64) {
     for more in later {
         match to.binary_search_by(|e| key(e).cmp(&key(more))) {
-            Ok(at) => *count(&mut to[at]) += *count(&mut more.clone()),
+            Ok(at) => {
+                let sum = count(&mut to[at]);
+                *sum = sum.saturating_add(*count(&mut more.clone()));
+            }
             Err(at) => to.insert(at, *more),
         }
     }

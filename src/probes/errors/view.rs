@@ -32,7 +32,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     write(ctx, &lines, framed, above, buf);
     let rows = if trouble.is_some() { &[] } else { &ctx.lists.errors[..] };
     let empty = trouble.unwrap_or_else(|| ctx.nobody("No call has failed lately."));
-    let all: u64 = rows.iter().map(|row| row.count).sum();
+    let all: u64 = rows.iter().map(|row| row.count).fold(0, u64::saturating_add);
     let value = match ctx.qualities.errors {
         Quality::NotAvailable => units::DASH.to_owned(),
         quality => format!("{}{}", quality.mark(), units::rate(ctx.per_s(all))),

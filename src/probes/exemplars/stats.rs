@@ -97,7 +97,7 @@ impl Exemplars {
     pub fn append(&mut self, later: &Self) {
         self.list.extend(later.list.iter().map(Arc::clone));
         keep(&mut self.list);
-        self.overwritten += later.overwritten;
+        self.overwritten = self.overwritten.saturating_add(later.overwritten);
     }
 
     /// Forgets those that returned more than [`KEPT_S`] before `unix_s`.

@@ -71,7 +71,7 @@ fn legend(ctx: &Ctx<'_>) -> Line<'static> {
 
 /// Why nothing is listed.
 fn nothing(call: &str, listed: Listed, octaves: &BTreeMap<u16, Octave>) -> String {
-    let calls: u64 = octaves.values().map(|octave| octave.calls).sum();
+    let calls: u64 = octaves.values().map(|octave| octave.calls).fold(0, u64::saturating_add);
     match listed.octave {
         _ if calls == 0 => format!("{call} was not called in the last minute."),
         None => format!("No {call} of the last minute is kept: of quick calls only a few are."),

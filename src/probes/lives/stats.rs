@@ -99,7 +99,11 @@ impl Turnover {
     /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
-        Self { forks: self.forks + other.forks, execs: self.execs + other.execs, ends: self.ends + other.ends }
+        Self {
+            forks: self.forks.saturating_add(other.forks),
+            execs: self.execs.saturating_add(other.execs),
+            ends: self.ends.saturating_add(other.ends),
+        }
     }
 }
 
@@ -181,27 +185,28 @@ impl Group {
         let time = dead.time.unwrap_or_default();
         self.time = self.time.plus(time);
         self.is_estimate |= dead.watched_ns > WINDOW_NS;
-        self.recent_cpu_ns += if dead.watched_ns > WINDOW_NS {
+        let recent_ns = if dead.watched_ns > WINDOW_NS {
             time.times(WINDOW_NS as f64 / dead.watched_ns as f64).on_cpu_ns()
         } else {
             time.on_cpu_ns()
         };
-        self.calls += dead.calls.unwrap_or_default();
+        self.recent_cpu_ns = self.recent_cpu_ns.saturating_add(recent_ns);
+        self.calls = self.calls.saturating_add(dead.calls.unwrap_or_default());
         self.traffic = self.traffic.plus(dead.traffic.unwrap_or_default());
     }
 
     /// Adds all of `other`, whose names do not matter.
     pub fn merge(&mut self, other: &Self) {
-        self.died += other.died;
-        self.ran_program += other.ran_program;
-        self.failed += other.failed;
-        self.killed += other.killed;
-        self.without_end += other.without_end;
-        self.without_account += other.without_account;
+        self.died = self.died.saturating_add(other.died);
+        self.ran_program = self.ran_program.saturating_add(other.ran_program);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.killed = self.killed.saturating_add(other.killed);
+        self.without_end = self.without_end.saturating_add(other.without_end);
+        self.without_account = self.without_account.saturating_add(other.without_account);
         self.time = self.time.plus(other.time);
-        self.recent_cpu_ns += other.recent_cpu_ns;
+        self.recent_cpu_ns = self.recent_cpu_ns.saturating_add(other.recent_cpu_ns);
         self.is_estimate |= other.is_estimate;
-        self.calls += other.calls;
+        self.calls = self.calls.saturating_add(other.calls);
         self.traffic = self.traffic.plus(other.traffic);
         self.lives.merge(&other.lives);
         self.longest_ns = self.longest_ns.max(other.longest_ns);

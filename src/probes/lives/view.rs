@@ -21,7 +21,7 @@ pub fn draw(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     let empty = trouble.unwrap_or_else(|| ctx.nobody("Nobody died in the last five minutes."));
     let lives = ctx.history.lives();
     let [forks, execs, ends] = lives.turnover_of_late().map(units::rate);
-    let died: u64 = rows.iter().map(|row| row.group.died).sum();
+    let died: u64 = rows.iter().map(|row| row.group.died).fold(0, u64::saturating_add);
     let value = format!(
         "{} died in {}  forks {forks}  execs {execs}  ends {ends}",
         units::count(died),

@@ -57,7 +57,7 @@ impl Window {
             self.forget();
         }
         let Some(slice) = self.slices.back_mut() else { return };
-        slice.span_ns += interval_ns;
+        slice.span_ns = slice.span_ns.saturating_add(interval_ns);
         slice.turnover = slice.turnover.plus(turnover);
         for one in dead {
             slice.groups.add(one);
@@ -88,7 +88,7 @@ impl Window {
 
     /// How much time it covers, ns.
     pub fn span_ns(&self) -> u64 {
-        self.slices.iter().map(|slice| slice.span_ns).sum()
+        self.slices.iter().map(|slice| slice.span_ns).fold(0, u64::saturating_add)
     }
 
     /// All of it.
@@ -99,8 +99,9 @@ impl Window {
     /// How many of a group died each second of late: in the last ten to twenty seconds.
     pub fn rate_of_late(&self, key: &Key) -> f64 {
         let late = || self.slices.iter().rev().take(2);
-        let died: u64 = late().filter_map(|slice| slice.groups.get(key)).map(|group| group.died).sum();
-        let span_ns: u64 = late().map(|slice| slice.span_ns).sum();
+        let died: u64 =
+            late().filter_map(|slice| slice.groups.get(key)).map(|group| group.died).fold(0, u64::saturating_add);
+        let span_ns: u64 = late().map(|slice| slice.span_ns).fold(0, u64::saturating_add);
         died as f64 * 1e9 / span_ns.max(1) as f64
     }
 
@@ -108,7 +109,7 @@ impl Window {
     pub fn turnover_of_late(&self) -> [f64; 3] {
         let late = || self.slices.iter().rev().take(2);
         let sum = late().fold(Turnover::default(), |sum, slice| sum.plus(slice.turnover));
-        let span_ns: u64 = late().map(|slice| slice.span_ns).sum();
+        let span_ns: u64 = late().map(|slice| slice.span_ns).fold(0, u64::saturating_add);
         [sum.forks, sum.execs, sum.ends].map(|n| n as f64 * 1e9 / span_ns.max(1) as f64)
     }
 

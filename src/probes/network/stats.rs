@@ -34,10 +34,10 @@ impl Traffic {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            tx_bytes: self.tx_bytes + other.tx_bytes,
-            rx_bytes: self.rx_bytes + other.rx_bytes,
-            tx_calls: self.tx_calls + other.tx_calls,
-            rx_calls: self.rx_calls + other.rx_calls,
+            tx_bytes: self.tx_bytes.saturating_add(other.tx_bytes),
+            rx_bytes: self.rx_bytes.saturating_add(other.rx_bytes),
+            tx_calls: self.tx_calls.saturating_add(other.tx_calls),
+            rx_calls: self.rx_calls.saturating_add(other.rx_calls),
         }
     }
 
@@ -54,7 +54,7 @@ impl Traffic {
 
     /// Bytes in both directions.
     pub const fn bytes(self) -> u64 {
-        self.tx_bytes + self.rx_bytes
+        self.tx_bytes.saturating_add(self.rx_bytes)
     }
 }
 
@@ -108,20 +108,20 @@ impl Conservation {
         let outside = if bare { Carrier::Virtual } else { Carrier::Device };
         Self {
             payload,
-            tx_bytes: carried_by(outside).map(|i| i.tx_bytes).sum(),
-            rx_bytes: carried_by(outside).map(|i| i.rx_bytes).sum(),
-            loopback_bytes: carried_by(Carrier::Loopback).map(|i| i.tx_bytes).sum(),
+            tx_bytes: carried_by(outside).map(|i| i.tx_bytes).fold(0, u64::saturating_add),
+            rx_bytes: carried_by(outside).map(|i| i.rx_bytes).fold(0, u64::saturating_add),
+            loopback_bytes: carried_by(Carrier::Loopback).map(|i| i.tx_bytes).fold(0, u64::saturating_add),
         }
     }
 
     /// What interfaces sent and no process handed to a socket.
     pub fn tx_unattributed(self) -> i64 {
-        difference(self.tx_bytes + self.loopback_bytes, self.payload.tx_bytes)
+        difference(self.tx_bytes.saturating_add(self.loopback_bytes), self.payload.tx_bytes)
     }
 
     /// What interfaces received and no process got from a socket.
     pub fn rx_unattributed(self) -> i64 {
-        difference(self.rx_bytes + self.loopback_bytes, self.payload.rx_bytes)
+        difference(self.rx_bytes.saturating_add(self.loopback_bytes), self.payload.rx_bytes)
     }
 }
 

@@ -79,9 +79,9 @@ fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     row(buf, list.y, ("interface", theme.dim), "▲ sent", "▼ received");
     let rate = |bytes| units::byte_rate(ctx.per_s(bytes));
     let mut interfaces: Vec<&Interface> = ctx.snapshot().interfaces.iter().collect();
-    interfaces.sort_by_key(|i| (Reverse(i.tx_bytes + i.rx_bytes), &i.name));
+    interfaces.sort_by_key(|i| (Reverse(i.tx_bytes.saturating_add(i.rx_bytes)), &i.name));
     for (interface, y) in interfaces.iter().zip(list.y + 1..list.bottom()) {
-        let idle = interface.tx_bytes + interface.rx_bytes == 0;
+        let idle = interface.tx_bytes == 0 && interface.rx_bytes == 0;
         let style = if idle || interface.carrier == Carrier::Virtual { theme.dim } else { theme.text };
         row(buf, y, (&interface.name, style), &rate(interface.tx_bytes), &rate(interface.rx_bytes));
         if !idle {
@@ -93,7 +93,7 @@ fn interfaces(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     }
     // Each packet once: what virtual interfaces carry is counted again where it leaves the host.
     let sum = Conservation::of(ctx.tick.payload, &ctx.snapshot().interfaces);
-    let wire = [sum.tx_bytes, sum.rx_bytes].map(|bytes| rate(bytes + sum.loopback_bytes));
+    let wire = [sum.tx_bytes, sum.rx_bytes].map(|bytes| rate(bytes.saturating_add(sum.loopback_bytes)));
     row(buf, totals.y + 1, ("wire", theme.text), &wire[0], &wire[1]);
     let known = ctx.trouble(Group::Network).is_none();
     let shown = |text: String| if known { text } else { units::DASH.to_owned() };

@@ -33,7 +33,7 @@ impl Runs {
     /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
-        Self { count: self.count + other.count, time_ns: self.time_ns + other.time_ns }
+        Self { count: self.count.saturating_add(other.count), time_ns: self.time_ns.saturating_add(other.time_ns) }
     }
 }
 
@@ -99,7 +99,7 @@ impl RunStats {
     pub fn append(&mut self, later: &Self) {
         let before = std::mem::replace(self, later.clone());
         if later.counting == Counting::Always {
-            self.over_ns += before.over_ns;
+            self.over_ns = self.over_ns.saturating_add(before.over_ns);
             for (mine, earlier) in self.runs.iter_mut().zip(&before.runs) {
                 *mine = mine.plus(*earlier);
             }
@@ -142,7 +142,7 @@ impl RunStats {
 
     /// Missed events of all programs since the start.
     pub fn missed(&self) -> u64 {
-        self.misses.iter().flatten().sum()
+        self.misses.iter().flatten().fold(0, |sum, n| n.saturating_add(sum))
     }
 }
 

@@ -161,9 +161,9 @@ impl Quota {
             return later.clone();
         }
         Self {
-            periods: self.periods + later.periods,
-            throttled: self.throttled + later.throttled,
-            throttled_ns: self.throttled_ns + later.throttled_ns,
+            periods: self.periods.saturating_add(later.periods),
+            throttled: self.throttled.saturating_add(later.throttled),
+            throttled_ns: self.throttled_ns.saturating_add(later.throttled_ns),
             ..later.clone()
         }
     }

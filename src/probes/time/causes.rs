@@ -97,13 +97,14 @@ impl BlockedBy {
 
     /// The sum.
     pub fn total_ns(self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().fold(0, |sum, ns| ns.saturating_add(sum))
     }
 
     /// The same and `ns` more of the cause that a thread's flags tell.
     #[must_use]
     pub const fn extended(mut self, flags: u32, ns: u64) -> Self {
-        self.0[cause::of(flags) as usize] += ns;
+        let sum = &mut self.0[cause::of(flags) as usize];
+        *sum = sum.saturating_add(ns);
         self
     }
 
@@ -112,7 +113,8 @@ impl BlockedBy {
     #[must_use]
     pub fn settled(mut self, blocked_ns: u64) -> Self {
         let sum = self.total_ns();
-        self.0[Cause::Other.place()] += blocked_ns.saturating_sub(sum);
+        let other = &mut self.0[Cause::Other.place()];
+        *other = other.saturating_add(blocked_ns.saturating_sub(sum));
         let mut surplus = sum.saturating_sub(blocked_ns);
         while surplus > 0 {
             let Some(largest) = self.0.iter_mut().max().filter(|ns| **ns > 0) else { break };
@@ -141,7 +143,7 @@ impl BlockedBy {
         let mut out = self;
         let mut at = 0;
         while at < cause::COUNT {
-            out.0[at] += other.0[at];
+            out.0[at] = out.0[at].saturating_add(other.0[at]);
             at += 1;
         }
         out

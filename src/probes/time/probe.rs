@@ -41,9 +41,9 @@ impl Account {
     fn add(&mut self, other: &Self) {
         self.time = self.time.plus(other.time);
         self.traffic = self.traffic.plus(other.traffic);
-        self.voluntary += other.voluntary;
-        self.preempted += other.preempted;
-        self.calls += other.calls;
+        self.voluntary = self.voluntary.saturating_add(other.voluntary);
+        self.preempted = self.preempted.saturating_add(other.preempted);
+        self.calls = self.calls.saturating_add(other.calls);
     }
 }
 
@@ -407,11 +407,13 @@ fn account_at(entry: &Beside, now_ns: u64) -> Account {
     let (thread, mut account) = (&entry.thread, account_of(entry));
     let (ns, time) = (now_ns.saturating_sub(thread.since_ns), &mut account.time);
     match thread.state {
-        state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => time.kernel_ns += ns,
-        state::RUNNING => time.user_ns += ns,
-        state::RUNNABLE => time.runnable_ns += ns,
+        state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => {
+            time.kernel_ns = time.kernel_ns.saturating_add(ns)
+        }
+        state::RUNNING => time.user_ns = time.user_ns.saturating_add(ns),
+        state::RUNNABLE => time.runnable_ns = time.runnable_ns.saturating_add(ns),
         state::SLEEPING | state::DISK_SLEEP => {
-            time.blocked_ns += ns;
+            time.blocked_ns = time.blocked_ns.saturating_add(ns);
             time.blocked_by = time.blocked_by.extended(thread.flags, ns);
         }
         _ => {}

@@ -66,11 +66,11 @@ impl TimeSplit {
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
-            user_ns: self.user_ns + other.user_ns,
-            kernel_ns: self.kernel_ns + other.kernel_ns,
-            runnable_ns: self.runnable_ns + other.runnable_ns,
-            blocked_ns: self.blocked_ns + other.blocked_ns,
-            stolen_ns: self.stolen_ns + other.stolen_ns,
+            user_ns: self.user_ns.saturating_add(other.user_ns),
+            kernel_ns: self.kernel_ns.saturating_add(other.kernel_ns),
+            runnable_ns: self.runnable_ns.saturating_add(other.runnable_ns),
+            blocked_ns: self.blocked_ns.saturating_add(other.blocked_ns),
+            stolen_ns: self.stolen_ns.saturating_add(other.stolen_ns),
             blocked_by: self.blocked_by.plus(other.blocked_by),
         }
     }
@@ -91,11 +91,11 @@ impl TimeSplit {
 
     /// Time on a CPU.
     pub const fn on_cpu_ns(self) -> u64 {
-        self.user_ns + self.kernel_ns
+        self.user_ns.saturating_add(self.kernel_ns)
     }
 
     /// All four parts: threads x wall time.
     pub const fn total_ns(self) -> u64 {
-        self.user_ns + self.kernel_ns + self.runnable_ns + self.blocked_ns
+        self.on_cpu_ns().saturating_add(self.runnable_ns).saturating_add(self.blocked_ns)
     }
 }

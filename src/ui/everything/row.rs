@@ -116,7 +116,7 @@ impl EveryRow {
 
     /// The sum of a number.
     pub fn sum(&self, number: impl Fn(&ProcessStats) -> u64) -> u64 {
-        self.parts().map(number).sum()
+        self.parts().map(number).fold(0, u64::saturating_add)
     }
 
     /// Where the time of all threads went.

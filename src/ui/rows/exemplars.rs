@@ -79,7 +79,8 @@ pub fn octaves(history: &History, look: &Look, nr: u32) -> BTreeMap<u16, Octave>
         }
         seconds += tick.snapshot.seconds();
         for (bucket, count) in tick.call(nr).iter().flat_map(|latency| latency.histogram.iter()) {
-            octaves.entry(octave_of(bucket)).or_default().calls += count;
+            let calls = &mut octaves.entry(octave_of(bucket)).or_default().calls;
+            *calls = count.saturating_add(*calls);
         }
     }
     of(history, look, nr).for_each(|e| octaves.entry(e.octave()).or_default().kept += 1);
