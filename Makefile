@@ -9,7 +9,7 @@ SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test bench bench-scale fixtures screenshots vm-test
+.PHONY: run test bench bench-scale fixtures screenshots fuzz deny audit miri soak vm-test
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -48,3 +48,28 @@ screenshots:
 	@scripts/setup.sh test
 	cargo build --release
 	$(SUDO) scripts/screenshot --kscope "$${CARGO_TARGET_DIR:-target}/release/kscope"
+
+# Fuzzes the readers of bytes from outside, each for 20 s: make fuzz ARGS="btf 60" = one of them, and seconds
+fuzz:
+	@scripts/setup.sh fuzz
+	scripts/fuzz $(ARGS)
+
+# What kscope is built of: licences, sources, versions, and what is known against them: make deny ARGS="licenses bans sources"
+deny:
+	@scripts/setup.sh deny
+	cargo deny --workspace check $(ARGS)
+
+# What the RustSec database knows against the versions in Cargo.lock
+audit:
+	@scripts/setup.sh audit
+	cargo audit $(ARGS)
+
+# The unsafe code that Miri can run: that which makes no system call of its own (docs/unsafe.md)
+miri:
+	@scripts/setup.sh miri
+	scripts/miri
+
+# The dashboard for 20 minutes under stress-ng, looked at each minute: make soak ARGS="--for 2m"; ARGS=--write keeps it
+soak:
+	@scripts/setup.sh soak
+	cargo bench --bench soak $(AS_ROOT) -- $(ARGS)

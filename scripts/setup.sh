@@ -1,11 +1,15 @@
 #!/bin/sh
 # Installs what building kscope needs and is not there: the pinned toolchain with its components, and bpf-linker.
-# `setup.sh run` and `setup.sh test` see to what those need on top. Says what it does; silent when all is there.
-# Touches rustup's and cargo's directories only, but for one package: tmux, and that only as root.
+# `setup.sh run` and `setup.sh test` see to what those need on top; fuzz, deny, audit, miri and soak to the tools of these targets.
+# Says what it does; silent when all is there. Touches rustup's and cargo's directories only, but for two packages, and those only as
+# root: tmux and stress-ng.
 set -eu
 cd "$(dirname "$0")/.."
 
 BPF_LINKER=0.10.3
+CARGO_FUZZ=0.13.2
+CARGO_DENY=0.20.2
+CARGO_AUDIT=0.22.2
 CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
 PATH=$CARGO_HOME/bin:$PATH
 export PATH
@@ -52,13 +56,46 @@ tmux_for_tests() {
     say "tmux is not installed: the test that runs the dashboard in it will be skipped"
 }
 
+# A tool of cargo's, built once: its name, its version, what it is for.
+cargo_tool() {
+    found=$("$1" --version 2>/dev/null || "cargo" "${1#cargo-}" --version 2>/dev/null || true)
+    case $found in *"$2"*) return ;; esac
+    say "building $1 $2, $3; it takes minutes, once"
+    cargo install --locked "$1" --version "$2" --root "$CARGO_HOME" --force
+}
+
+miri() {
+    rustup toolchain list | grep -q '^nightly-' || {
+        say "installing Rust nightly, which Miri needs"
+        rustup toolchain install nightly --profile minimal --no-self-update
+    }
+    rustup component list --installed --toolchain nightly | grep -q '^miri-' && return
+    say "installing Miri"
+    rustup component add miri rust-src --toolchain nightly
+}
+
+stress_ng() {
+    has stress-ng && return
+    has apt-get && [ "$(id -u)" -eq 0 ] || fail "stress-ng is not installed: install it (on Debian: apt install stress-ng), then run this again"
+    say "installing stress-ng, which is the load of the soak"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -q stress-ng || { apt-get update -q && apt-get install -y -q stress-ng; }
+}
+
 has rustup || fail "rustup is not installed: get it from https://rustup.rs, then run this again"
 has cc || fail "there is no C compiler: install gcc or clang (on Debian: apt install gcc libc6-dev), then run this again"
 if [ "${1:-}" = run ] && [ "$(id -u)" -ne 0 ]; then
     has sudo || fail "kscope reads the kernel as root, and there is no sudo: run this as root"
 fi
 toolchain
+case ${1:-} in
+    fuzz) cargo_tool cargo-fuzz "$CARGO_FUZZ" "which runs the fuzz targets"; exit ;;
+    deny) cargo_tool cargo-deny "$CARGO_DENY" "which checks what kscope is built of"; exit ;;
+    audit) cargo_tool cargo-audit "$CARGO_AUDIT" "which knows what was found in crates"; exit ;;
+    miri) miri; exit ;;
+esac
 bpf_linker
-if [ "${1:-}" = test ]; then
-    tmux_for_tests
-fi
+case ${1:-} in
+    test) tmux_for_tests ;;
+    soak) stress_ng ;;
+esac
