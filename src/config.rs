@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::cli::{Budget, parse_budget, parse_interval};
 use crate::failure::BadInput;
-use kscope::core::units::printable;
+use kscope::core::units::printable_lines;
 
 /// `config.toml`; every key may be left out.
 #[derive(Debug, Default, Deserialize, PartialEq)]
@@ -73,12 +73,7 @@ pub fn read(file: Option<&Path>) -> Result<Config, BadInput> {
 /// Understands the text of a configuration, or says why not.
 pub fn parse(text: &str) -> Result<Config, String> {
     // The error shows the line that is wrong, whatever is in it.
-    toml::from_str(text).map_err(|error| harmless(error.to_string().trim_end()))
-}
-
-/// Lines of text without anything that could steer a terminal.
-fn harmless(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+    toml::from_str(text).map_err(|error| printable_lines(error.to_string().trim_end()))
 }
 
 #[cfg(test)]
@@ -89,7 +84,7 @@ mod tests {
     /// It is a configuration, or there is a sentence on why not that steers no terminal.
     fn law(text: &str) {
         if let Err(sentence) = parse(text) {
-            assert!(!sentence.is_empty() && harmless(&sentence) == sentence, "{sentence:?}");
+            assert!(!sentence.is_empty() && printable_lines(&sentence) == sentence, "{sentence:?}");
         }
     }
 

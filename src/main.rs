@@ -9,6 +9,7 @@ mod run;
 mod sampler;
 mod terminal;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use tracing_subscriber::EnvFilter;
 use cli::{Cli, Command, FilterArgs};
 use failure::BadInput;
 use kscope::core::filter::Filter;
+use kscope::core::units::{printable, printable_lines};
 use kscope::kernel::advice::LoadError;
 use kscope::privileged::command::Waiting;
 use kscope::privileged::rights::Caller;
@@ -34,8 +36,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // A closed pipe is no reason to fail.
-            let _ = error.print();
+            // It quotes what was given. With colours it would quote it as it is.
+            if std::env::args_os().all(|given| is_printable(&given)) {
+                // A closed pipe is no reason to fail.
+                let _ = error.print();
+            } else {
+                eprint!("{}", printable_lines(&error.to_string()));
+            }
             return ExitCode::from(if asked { 0 } else { 2 });
         }
     };
@@ -44,7 +51,8 @@ fn main() -> ExitCode {
         // The panic hook has given the terminal back and said what happened.
         Err(_) => ExitCode::FAILURE,
         Ok(Err(error)) => {
-            eprintln!("kscope: {error:#}.");
+            // Paths and names that were given are in it.
+            eprintln!("kscope: {}.", printable_lines(&format!("{error:#}")));
             if let Some(load) = error.downcast_ref::<LoadError>() {
                 eprintln!("        {}", load.advice());
             }
@@ -102,6 +110,10 @@ fn log_to(path: Option<&Path>) -> Result<()> {
     let filter = EnvFilter::try_from_env("KSCOPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(Mutex::new(file)).init();
     Ok(())
+}
+
+fn is_printable(given: &OsStr) -> bool {
+    given.to_str().is_some_and(|text| printable(text) == text)
 }
 
 /// The processes that alone are to be measured; none for all.

@@ -183,6 +183,11 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// The same line by line: what separates lines stays.
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 /// Bytes from the kernel or from a file as printable text; what is not UTF-8 becomes `�`.
 pub fn printable_bytes(bytes: &[u8]) -> String {
     printable(&String::from_utf8_lossy(bytes)).into_owned()
@@ -257,6 +262,7 @@ mod tests {
         assert_eq!(printable("nginx: worker é 漢"), "nginx: worker é 漢");
         assert_eq!(printable("a\x1b[2J\u{9b}b\u{202e}c\u{200b}\u{2028}"), "a�[2J�b�c��");
         assert_eq!(printable_bytes(b"\xff\x07ok\n"), "��ok�");
+        assert_eq!(printable_lines("a\x1b[2J\n\rb\n"), "a�[2J\n�b\n");
     }
 
     fn read_back(text: &str, units: &[(f64, &str)]) -> f64 {
