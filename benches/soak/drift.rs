@@ -32,10 +32,16 @@ pub struct Report {
 }
 
 impl Report {
-    /// Everything that it says was lost.
-    pub fn lost(&self) -> u64 {
-        let dropped = &self.json["self"]["dropped"];
-        dropped.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+    /// Everything that it says was lost; and single calls that were overwritten before they were read, which are a sample of all calls
+    /// and in no sum.
+    pub fn lost(&self) -> (u64, u64) {
+        let dropped = self.json["self"]["dropped"].as_object().into_iter().flatten();
+        dropped.filter_map(|(what, count)| Some((what, count.as_u64()?))).fold(
+            (0, 0),
+            |(lost, calls), (what, count)| {
+                if what == "exemplars" { (lost, calls + count) } else { (lost + count, calls) }
+            },
+        )
     }
 
     fn end(&self) -> Instant {

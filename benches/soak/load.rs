@@ -55,6 +55,8 @@ impl Load {
     pub fn start() -> Result<Self> {
         let mut command = Command::new("nice");
         command.args(["-n", "10", "stress-ng", "--quiet"]).args(STRESS);
+        // Some stressors leave files where they are.
+        command.current_dir(std::env::temp_dir());
         let stress = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("start stress-ng")?;
         let (sent, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let load = Self { stress, sent: Arc::clone(&sent), ends: Arc::clone(&ends) };

@@ -28,7 +28,7 @@ pub fn svg(soak: &Soak) -> String {
             vec![("descriptors", of(|r| r.used.descriptors as f64)), ("threads", of(|r| r.used.threads as f64))],
             (0.0, 1.0),
         ),
-        ("lost events", vec![("lost", of(|r| r.lost as f64))], (0.0, 1.0)),
+        ("lost events", vec![("lost", of(|r| r.lost.0 as f64))], (0.0, 1.0)),
         ("difference, percent", (0..4).map(|at| (WHAT[at], drift(at))).collect(), (-2.0, 2.0)),
     ];
     let height = PANEL * panels.len() as f64 + 40.0;

@@ -12,8 +12,8 @@ pub struct Record {
     pub at: Duration,
     /// What the dashboard and its processes hold.
     pub used: Used,
-    /// What the report of the last minute says was lost.
-    pub lost: u64,
+    /// What the report of the last minute says was lost, and how many single calls were overwritten.
+    pub lost: (u64, u64),
     /// By how much it differs from other accounts, percent.
     pub drift: [Option<f64>; 4],
 }
@@ -23,7 +23,7 @@ pub struct Soak {
     /// The looks.
     pub records: Vec<Record>,
     /// Losses and differences of the report that lasted all the time.
-    pub whole: (u64, [Option<f64>; 4]),
+    pub whole: ((u64, u64), [Option<f64>; 4]),
     /// Bytes that the dashboard drew.
     pub intervals: u64,
 }
@@ -57,7 +57,8 @@ fn cells(record: &Record) -> Vec<String> {
         used.processes.to_string(),
         used.threads.to_string(),
         used.descriptors.to_string(),
-        record.lost.to_string(),
+        record.lost.0.to_string(),
+        record.lost.1.to_string(),
     ];
     cells.extend(record.drift.map(percent));
     cells
@@ -66,15 +67,15 @@ fn cells(record: &Record) -> Vec<String> {
 /// The table, a line a look.
 pub fn table(soak: &Soak) -> String {
     let mut out = format!(
-        "| minute | RSS | PSS | processes | threads | descriptors | lost | {} |\n|--:|{}\n",
+        "| minute | RSS | PSS | processes | threads | descriptors | lost | single calls overwritten | {} |\n|--:|{}\n",
         WHAT.join(" | "),
-        "--:|".repeat(6 + WHAT.len())
+        "--:|".repeat(7 + WHAT.len())
     );
     for record in &soak.records {
         let _ = writeln!(out, "| {:.1} | {} |", record.minutes(), cells(record).join(" | "));
     }
-    let (lost, drift) = &soak.whole;
-    let _ = writeln!(out, "| all | | | | | | {lost} | {} |", drift.map(percent).join(" | "));
+    let ((lost, calls), drift) = &soak.whole;
+    let _ = writeln!(out, "| all | | | | | | {lost} | {calls} | {} |", drift.map(percent).join(" | "));
     let _ = writeln!(out, "\nThe dashboard drew {:.1} MiB meanwhile.", soak.intervals as f64 / f64::from(1 << 20));
     out
 }

@@ -39,7 +39,7 @@ pub fn judge(soak: &Soak) -> Vec<Rule> {
         let grown = growth(&soak.records, of);
         rules.push(Rule { holds: grown <= 0.0, said: format!("{name} do not grow in the same time: {grown:+.0}") });
     }
-    let lost = soak.whole.0 + soak.records.iter().map(|r| r.lost).sum::<u64>();
+    let lost = soak.whole.0.0 + soak.records.iter().map(|r| r.lost.0).sum::<u64>();
     rules.push(Rule { holds: lost == 0, said: format!("nothing is lost: {lost}") });
     for (name, drift) in WHAT.iter().zip(soak.whole.1) {
         let said = match drift {
