@@ -92,13 +92,13 @@ impl LatencyStats {
 
     /// Completed calls or waits.
     pub fn count(&self) -> u64 {
-        self.histogram.count() + self.unsorted
+        self.histogram.count().saturating_add(self.unsorted)
     }
 
     /// Adds durations of which only the number and the sum are known.
     pub const fn add_unsorted(&mut self, more: Unsorted) {
-        self.unsorted += more.count;
-        self.total_ns += more.total_ns;
+        self.unsorted = self.unsorted.saturating_add(more.count);
+        self.total_ns = self.total_ns.saturating_add(more.total_ns);
     }
 
     /// The longest; `None` where that is not known. 0 when there was none.

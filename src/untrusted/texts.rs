@@ -10,10 +10,11 @@ use crate::probes::network::probe::interfaces;
 use crate::probes::network::stats::Carrier;
 use crate::probes::page::home::home_of;
 use crate::probes::page::quota;
+use crate::probes::stuck::asked::parse as parse_call;
 use crate::probes::stuck::asleep::{exec_start_ns, last_cpu};
 use crate::probes::stuck::locks::held;
-use crate::probes::stuck::asked::parse as parse_call;
 use crate::probes::stuck::sockets::{TABLES, socket};
+use crate::source::procfs::texts;
 use crate::source::procs::{Stat, cgroup_v2, command_line};
 use crate::ui::theme::Theme;
 use crate::verdicts::{Facts, Window, verdicts};
@@ -26,8 +27,10 @@ pub fn procfs(bytes: &[u8]) {
     assert_harmless(&command_line(bytes));
     interfaces(bytes, |_| Carrier::Virtual).for_each(|interface| assert_harmless(&interface.name));
     let _ = socket_inode(bytes);
+    let _ = (texts::stat(bytes), texts::schedstat(bytes), texts::io(bytes), texts::switches(bytes));
     let text = String::from_utf8_lossy(bytes);
     let _ = (parse_possible_cpus(&text), missing_capabilities(&text), held(&text).count());
+    let _ = texts::cpu_waits(&text);
     let _ = (parse_call(&text), exec_start_ns(&text), last_cpu(&text));
     text.lines().filter_map(disk::parse).for_each(|(device, ..)| assert_harmless(&device.to_string()));
     for inode in [0, 12_345] {

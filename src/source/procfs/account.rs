@@ -27,13 +27,13 @@ pub struct Counters {
 impl Counters {
     fn plus(self, other: Self) -> Self {
         Self {
-            on_cpu_ns: self.on_cpu_ns + other.on_cpu_ns,
+            on_cpu_ns: self.on_cpu_ns.saturating_add(other.on_cpu_ns),
             waits: Unsorted {
-                count: self.waits.count + other.waits.count,
-                total_ns: self.waits.total_ns + other.waits.total_ns,
+                count: self.waits.count.saturating_add(other.waits.count),
+                total_ns: self.waits.total_ns.saturating_add(other.waits.total_ns),
             },
-            voluntary: self.voluntary + other.voluntary,
-            preempted: self.preempted + other.preempted,
+            voluntary: self.voluntary.saturating_add(other.voluntary),
+            preempted: self.preempted.saturating_add(other.preempted),
         }
     }
 
@@ -84,11 +84,11 @@ impl Account {
         }
         let sum = self.threads.values().fold(self.gone, |sum, thread| sum.plus(*thread));
         let was = self.time;
-        let on_cpu_ns = sum.on_cpu_ns.max(reading.user_ns + reading.kernel_ns).max(was.on_cpu_ns());
+        let on_cpu_ns = sum.on_cpu_ns.max(reading.user_ns.saturating_add(reading.kernel_ns)).max(was.on_cpu_ns());
         self.time.user_ns = user_part(on_cpu_ns, reading, was);
         self.time.kernel_ns = on_cpu_ns - self.time.user_ns;
         self.time.runnable_ns = sum.waits.total_ns;
-        let known_ns = (on_cpu_ns - was.on_cpu_ns()) + sum.waits.total_ns.saturating_sub(was.runnable_ns);
+        let known_ns = (on_cpu_ns - was.on_cpu_ns()).saturating_add(sum.waits.total_ns.saturating_sub(was.runnable_ns));
         let passed_ns = reading.age_ns.saturating_sub(self.age_ns).saturating_mul(reading.threads.len() as u64);
         self.leave_open(passed_ns, known_ns, reading.runs);
         (self.sum, self.age_ns) = (sum, reading.age_ns);
@@ -102,7 +102,7 @@ impl Account {
         // Threads that came and went within one interval ran, and are not in what passed.
         self.open_ns = open.max(-signed(passed_ns));
         if !runs && self.open_ns > 0 {
-            self.time.blocked_ns += self.open_ns.unsigned_abs();
+            self.time.blocked_ns = self.time.blocked_ns.saturating_add(self.open_ns.unsigned_abs());
             self.open_ns = 0;
         }
     }
@@ -126,11 +126,11 @@ impl Account {
 /// The part of the time on CPUs that was in user mode: what the kernel says in steps of 10 ms, and of the rest as much as of the
 /// whole.
 fn user_part(on_cpu_ns: u64, reading: &Reading, was: TimeSplit) -> u64 {
-    let told_ns = reading.user_ns + reading.kernel_ns;
+    let told_ns = reading.user_ns.saturating_add(reading.kernel_ns);
     let share = if told_ns == 0 { 0.5 } else { reading.user_ns as f64 / told_ns as f64 };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a number of nanoseconds")]
     let rest = (on_cpu_ns.saturating_sub(told_ns) as f64 * share) as u64;
-    (reading.user_ns + rest).min(on_cpu_ns.saturating_sub(was.kernel_ns)).max(was.user_ns)
+    reading.user_ns.saturating_add(rest).min(on_cpu_ns.saturating_sub(was.kernel_ns)).max(was.user_ns)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 mod account;
 mod rungs;
 mod tasks;
-mod texts;
+pub(crate) mod texts;
 
 use std::fs;
 use std::io;
