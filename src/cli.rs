@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kscope::core::hook::Hook;
 
 /// See, live, what the Linux kernel is doing to every process.
 ///
@@ -67,6 +68,9 @@ pub struct Dashboard {
     /// addresses and functions of the kernel their calls wait for
     #[arg(long, global = true)]
     pub no_ptrace: bool,
+    /// Try no hooks better than this one: for tests of what other kernels fall back to
+    #[arg(long, value_name = "HOOK", global = true, hide = true, value_parser = parse_hook)]
+    pub from_hook: Option<Hook>,
 }
 
 /// Which processes.
@@ -155,6 +159,12 @@ const LONGEST: Duration = Duration::from_hours(168);
 /// A share of the machine's CPU time to keep to; `None`: whatever it takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget(pub Option<f64>);
+
+/// Reads the name of a kind of hook.
+fn parse_hook(text: &str) -> Result<Hook, String> {
+    let known = Hook::ALL.into_iter().find(|hook| hook.name() == text);
+    known.ok_or_else(|| format!("expected one of {}", Hook::ALL.map(Hook::name).join(", ")))
+}
 
 /// Reads `1%`, `0.5 %` or `off`.
 pub fn parse_budget(text: &str) -> Result<Budget, String> {

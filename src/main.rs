@@ -26,6 +26,7 @@ use failure::BadInput;
 use kscope::core::filter::Filter;
 use kscope::core::units::{printable, printable_lines};
 use kscope::kernel::advice::LoadError;
+use kscope::kernel::ladder;
 use kscope::privileged::command::Waiting;
 use kscope::privileged::rights::Caller;
 use kscope::privileged::{self, Separated, files};
@@ -63,6 +64,9 @@ fn main() -> ExitCode {
 
 fn start(cli: &Cli) -> Result<()> {
     log_to(cli.dashboard.log.as_deref())?;
+    if let Some(hook) = cli.dashboard.from_hook {
+        ladder::begin_at(hook);
+    }
     match &cli.command {
         Some(Command::Report(args)) => {
             let only = only(&args.filter)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use kscope::core::filter::Filter;
+use kscope::core::hook::Hook;
 use kscope::core::latency::{LatencyStats, Unsorted};
 use kscope::core::quality::Quality;
 use kscope::model::{Basis, Lost, ProbeState, ProbeStatus, Qualities, Sampling, Share, Snapshot};
@@ -181,7 +182,7 @@ fn what_is_not_attached_yet_says_so() {
     let mut snapshot = common::snapshot(50);
     snapshot.connections.clear();
     snapshot.qualities.connections = Quality::NotAvailable;
-    let idle = ProbeStatus { name: "conn_send", hook: "tp_btf", state: ProbeState::Idle };
+    let idle = ProbeStatus { name: "conn_send", hook: Hook::TpBtf, state: ProbeState::Idle, fallback: None };
     snapshot.probes = snapshot.probes.iter().cloned().chain([idle]).collect();
     let mut app = App::new(settings(View::Network));
     app.on_snapshot(Arc::new(snapshot));
@@ -363,7 +364,7 @@ fn before_blame_is_measured_it_says_so_and_what_it_costs() {
     assert!(shown.contains("Measuring who runs while others wait for a CPU…") && shown.contains("longer"), "{shown}");
     let mut failed = Snapshot { blame: None, ..common::snapshot(51) };
     let state = ProbeState::Failed { reason: "The kernel refused it.".into(), advice: "It needs 5.17.".into() };
-    failed.probes = [ProbeStatus { name: "blame_switch", hook: "tp_btf", state }].into();
+    failed.probes = [ProbeStatus { name: "blame_switch", hook: Hook::TpBtf, state, fallback: None }].into();
     app.on_snapshot(Arc::new(failed));
     assert!(screen(&mut app, (120, 36)).contains("The kernel refused it. It needs 5.17."));
 }

@@ -40,7 +40,7 @@ impl Programs {
     /// The program `name` of the floor on every hook that kscope uses and this kernel has.
     pub fn floor(name: &str) -> Result<Self> {
         let (offsets, btf) = (Offsets::read(Path::new(VMLINUX))?, Btf::from_sys_fs()?);
-        let hooks = PROGRAMS.iter().filter(|p| !p.insight.is_on_demand() && offsets.has_tracepoint(p.tracepoint));
+        let hooks = PROGRAMS.iter().filter(|p| !p.insight.is_on_demand() && offsets.has_tracepoint(p.target));
         let load = |hook: &str| -> Result<OwnedFd> {
             let mut object = EbpfLoader::new().btf(Some(&btf)).load(FLOOR)?;
             let program: &mut BtfTracePoint =
@@ -48,8 +48,7 @@ impl Programs {
             program.load(hook, &btf)?;
             Ok(program.fd()?.as_fd().try_clone_to_owned()?)
         };
-        let loaded =
-            hooks.map(|p| Ok((p.insight, load(p.tracepoint).with_context(|| format!("{name} on {}", p.tracepoint))?)));
+        let loaded = hooks.map(|p| Ok((p.insight, load(p.target).with_context(|| format!("{name} on {}", p.target))?)));
         Ok(Self(loaded.collect::<Result<_>>()?))
     }
 

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytemuck::Zeroable as _;
+use kscope::core::hook::Hook;
 use kscope::core::ident::ProcessId;
 use kscope::model::{Host, Ident, Own, ProbeState, ProbeStatus, ProcessSample, Records, Sample};
 use kscope::probes::network::stats::{Carrier, Interface, Traffic};
@@ -67,7 +68,8 @@ const PROGRAMS: [&str; 8] = [
 impl World {
     /// A machine that has run for a while.
     pub fn new(size: Size) -> Self {
-        let probes = PROGRAMS.map(|name| ProbeStatus { name, hook: "tp_btf", state: ProbeState::Running });
+        let probes =
+            PROGRAMS.map(|name| ProbeStatus { name, hook: Hook::TpBtf, state: ProbeState::Running, fallback: None });
         let mut world = Self {
             size,
             random: 0x9e37_79b9_7f4a_7c15,

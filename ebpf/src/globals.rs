@@ -69,6 +69,8 @@ globals! {
     REGS_FIRST = ABSENT;
     /// 1 where the helper exists that finds the registers of a task (since 5.15).
     HAS_TASK_REGS = 0;
+    /// 1 where the helper exists that gives the current task as what it is (since 5.11).
+    HAS_TASK_BTF = 0;
     /// `task_struct.thread_info.cpu`
     TASK_CPU = ABSENT;
     /// `task_struct.cpus_ptr`
@@ -113,6 +115,8 @@ globals! {
     EXEMPLARS_SHIFT = 0;
     /// `sock.__sk_common.skc_state`
     SOCK_STATE = ABSENT;
+    /// `socket.sk`
+    SOCKET_SK = ABSENT;
     /// `sock.sk_protocol`
     SOCK_PROTOCOL = ABSENT;
     /// `sock.__sk_common.skc_num`: the port of this end, in the host's order

@@ -20,6 +20,7 @@ mod errors;
 mod exemplars;
 mod found;
 mod globals;
+mod inet;
 mod latency;
 mod lives;
 mod maps;

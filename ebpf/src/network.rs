@@ -1,7 +1,8 @@
 //! Network bytes: what `sendmsg` and `recvmsg` of IPv4 and IPv6 sockets returned, in the context of the caller.
 //!
 //! Payload, not wire bytes. The two tracepoints fire for every family and are byte-exact for send, write, sendfile and
-//! sendmsg over TCP and UDP. They do not see a receiving `splice`, TCP zero-copy receive, or the kernel's own sockets.
+//! sendmsg over TCP and UDP. They do not see a receiving `splice`, TCP zero-copy receive, or the kernel's own sockets. Kernels
+//! before 6.3 do not have them: see `inet.rs`.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -13,18 +14,13 @@ use crate::maps::{transfers_one_in, transfers_since_ns, weight};
 use crate::thread;
 
 /// The bytes stay in the socket, and are counted when they are taken.
-const MSG_PEEK: i32 = 2;
+pub const MSG_PEEK: i32 = 2;
 
 /// `sock_send_length(struct sock *sk, int ret, int flags)`
 #[btf_tracepoint(function = "sock_send_length")]
 pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
-    if let Some(bytes) = payload(&ctx)
-        && let Some(weight) = transfer_weight()
-        && let Some(entry) = thread::current()
-    {
-        let t = entry.get();
-        t.tx_bytes += bytes * u64::from(weight);
-        t.tx_calls += weight;
+    if let Some(bytes) = payload(&ctx) {
+        count_sent(bytes);
     }
     0
 }
@@ -34,14 +30,48 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if !is_peek(&ctx)
         && let Some(bytes) = payload(&ctx)
-        && let Some(weight) = transfer_weight()
+    {
+        count_received(bytes);
+    }
+    0
+}
+
+/// A function that sends on a socket of IPv4 or IPv6 returned this.
+#[inline(always)]
+pub fn sent(result: i32) {
+    if result > 0 {
+        count_sent(u64::from(result.unsigned_abs()));
+    }
+}
+
+/// The same of one that receives, and not only looks at what is there.
+#[inline(always)]
+pub fn received(result: i32) {
+    if result > 0 {
+        count_received(u64::from(result.unsigned_abs()));
+    }
+}
+
+#[inline(always)]
+fn count_sent(bytes: u64) {
+    if let Some(weight) = transfer_weight()
+        && let Some(entry) = thread::current()
+    {
+        let t = entry.get();
+        t.tx_bytes += bytes * u64::from(weight);
+        t.tx_calls += weight;
+    }
+}
+
+#[inline(always)]
+fn count_received(bytes: u64) {
+    if let Some(weight) = transfer_weight()
         && let Some(entry) = thread::current()
     {
         let t = entry.get();
         t.rx_bytes += bytes * u64::from(weight);
         t.rx_calls += weight;
     }
-    0
 }
 
 /// For how many sends or receives this one stands; `None` if it is not counted.

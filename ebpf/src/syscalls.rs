@@ -31,7 +31,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     let Some(weight) = weight(calls_one_in()) else { return 0 };
     // The task is needed to tell compatibility calls, and knows its id: one helper instead of two.
     let task = Task::current();
-    let Some(entry) = thread::of(task, task.tid()) else { return 0 };
+    let Some(entry) = thread::of(task, task.current_tid()) else { return 0 };
     let row = row_of(task, ctx.arg::<u64>(1));
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };

@@ -1,9 +1,11 @@
 //! `task_struct`, field by field, through offsets of the running kernel.
 //!
 //! A `Task` wraps a pointer that the verifier knows to be a `task_struct` (a tracepoint argument, an iterator's element,
-//! or the current task): a load through it is checked, and cannot fault.
+//! or the current task): a load through it is checked, and cannot fault. Before 5.11 there is no helper that gives the
+//! current task as such a pointer; what is read through that is read by a helper that checks the address.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 
 use crate::globals::{self, get};
 
@@ -24,28 +26,52 @@ const KTHREAD: u32 = 0x0020_0000;
 /// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: inside a 32-bit system call.
 const TS_COMPAT: u32 = 0x2;
 
-/// A checked pointer to a `task_struct`.
+/// A pointer to a `task_struct`.
 #[derive(Clone, Copy)]
-pub struct Task(*const u8);
+pub struct Task {
+    at: *const u8,
+    /// The verifier knows what it is. Always a constant to it, so that it sees one way to load, and no branch is left.
+    is_checked: bool,
+}
 
 impl Task {
     /// Wraps a pointer that the verifier knows to be a `task_struct`.
     #[inline(always)]
     pub const fn new(task: *const u8) -> Self {
-        Self(task)
+        Self { at: task, is_checked: true }
     }
 
     /// The task this runs in.
     #[inline(always)]
     pub fn current() -> Self {
-        // SAFETY: the helper has no preconditions and never returns null.
-        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+        // SAFETY: the helpers have no preconditions, and the first never returns null.
+        unsafe {
+            if get(&globals::HAS_TASK_BTF) != 0 {
+                Self::new(bpf_get_current_task_btf().cast_const().cast())
+            } else {
+                Self { at: bpf_get_current_task() as *const u8, is_checked: false }
+            }
+        }
+    }
+
+    /// The id of the thread this runs in, when `self` is its task: without a load where that is a call.
+    #[inline(always)]
+    pub fn current_tid(self) -> u32 {
+        if self.is_checked { self.tid() } else { bpf_get_current_pid_tgid() as u32 }
     }
 
     #[inline(always)]
     fn read<T: Copy>(self, offset: &'static u32) -> T {
-        // SAFETY: the verifier admits the load only if a field of the structure lies at this constant offset.
-        unsafe { self.0.add(get(offset) as usize).cast::<T>().read() }
+        let at = self.at.wrapping_add(get(offset) as usize).cast::<T>();
+        // SAFETY: the verifier admits the load only if a field of the structure lies at this constant offset; the helper
+        // checks the address, and zeros are a value of every type that is read here.
+        unsafe { if self.is_checked { at.read() } else { bpf_probe_read_kernel(at).unwrap_or(core::mem::zeroed()) } }
+    }
+
+    /// The task that a field of this one points to.
+    #[inline(always)]
+    fn follow(self, offset: &'static u32) -> Self {
+        Self { at: self.read(offset), is_checked: self.is_checked }
     }
 
     /// Thread id in the initial PID namespace; 0 for every CPU's idle task.
@@ -88,7 +114,8 @@ impl Task {
     /// True while it is on a CPU.
     #[inline(always)]
     pub fn on_cpu(self) -> bool {
-        self.read::<u32>(&globals::TASK_ON_CPU) != 0
+        // An int, or in newer kernels a byte: its lowest byte is both.
+        self.read::<u8>(&globals::TASK_ON_CPU) != 0
     }
 
     /// True for kernel threads.
@@ -100,27 +127,29 @@ impl Task {
     /// Its name.
     #[inline(always)]
     pub fn comm(self) -> [u8; 16] {
-        // Two words, since the verifier admits loads of at most eight bytes.
-        let at = get(&globals::TASK_COMM) as usize;
-        // SAFETY: as in `read`; `comm` is 16 bytes (TASK_COMM_LEN).
-        let (low, high) = unsafe {
-            let comm = self.0.add(at).cast::<u64>();
-            (comm.read_unaligned(), comm.add(1).read_unaligned())
+        let at = self.at.wrapping_add(get(&globals::TASK_COMM) as usize).cast::<u64>();
+        // SAFETY: as in `read`; `comm` is 16 bytes (TASK_COMM_LEN). Loads are of at most eight.
+        let words = unsafe {
+            if self.is_checked {
+                [at.read_unaligned(), at.wrapping_add(1).read_unaligned()]
+            } else {
+                bpf_probe_read_kernel(at.cast::<[u64; 2]>()).unwrap_or([0; 2])
+            }
         };
         // SAFETY: two u64 are 16 bytes.
-        unsafe { core::mem::transmute([low, high]) }
+        unsafe { core::mem::transmute(words) }
     }
 
     /// The main thread of its process.
     #[inline(always)]
     pub fn group_leader(self) -> Self {
-        Self(self.read(&globals::TASK_GROUP_LEADER))
+        self.follow(&globals::TASK_GROUP_LEADER)
     }
 
     /// A thread of the process that made it, or that has adopted it since.
     #[inline(always)]
     pub fn parent(self) -> Self {
-        Self(self.read(&globals::TASK_PARENT))
+        self.follow(&globals::TASK_PARENT)
     }
 
     /// True for a thread that has called no `execve` since it was made.
@@ -132,7 +161,7 @@ impl Task {
     /// A field of what all threads of the process share for their signals.
     #[inline(always)]
     fn signal(self, offset: &'static u32) -> u32 {
-        Self(self.read(&globals::TASK_SIGNAL)).read(offset)
+        self.follow(&globals::TASK_SIGNAL).read(offset)
     }
 
     /// Threads of its process that have not begun to exit.
@@ -155,7 +184,7 @@ impl Task {
     /// The pointer, for helpers that take a task.
     #[inline(always)]
     pub const fn pointer(self) -> *const u8 {
-        self.0
+        self.at
     }
 
     /// True while it waits for a device that it has asked for something: what the kernel counts as waiting for I/O.

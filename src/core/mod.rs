@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod budget;
 pub mod filter;
 pub mod histogram;
+pub mod hook;
 pub mod ident;
 pub mod insight;
 pub mod interests;

@@ -318,6 +318,9 @@ pub struct ProbeRow {
     pub name: &'static str,
     /// Its kind of hook.
     pub hook: &'static str,
+    /// Why it runs in place of what is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// It is attached.
     pub running: bool,
     /// Why it is not.
@@ -466,7 +469,8 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
         let runs = stats.runs.get(at).filter(|_| running && counted);
         ProbeRow {
             name: p.name,
-            hook: p.hook,
+            hook: p.hook.name(),
+            fallback: p.fallback.clone(),
             running,
             reason,
             runs: runs.map(|r| r.count),

@@ -8,11 +8,13 @@
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use aya::programs::fexit::FExitLinkId;
+use aya::programs::kprobe::KProbeLinkId;
 use aya::programs::tp_btf::BtfTracePointLinkId;
-use aya::programs::{BtfTracePoint, Iter, ProgramError};
+use aya::programs::{BtfTracePoint, FExit, Iter, KProbe, ProgramError};
 use aya::{Btf, Ebpf};
 
-use super::programs::{Insight, Program};
+use super::programs::{Hook, Insight, Program};
 
 /// The iterator over all tasks.
 const FINDER: &str = "found_task";
@@ -28,7 +30,15 @@ pub struct Attached {
 #[derive(Debug)]
 struct Attachable {
     program: Program,
-    link: Option<BtfTracePointLinkId>,
+    link: Option<Link>,
+}
+
+/// What keeps a program attached.
+#[derive(Debug)]
+enum Link {
+    TpBtf(BtfTracePointLinkId),
+    Fexit(FExitLinkId),
+    Kprobe(KProbeLinkId),
 }
 
 impl Attached {
@@ -39,11 +49,25 @@ impl Attached {
 
     /// Loads one program and attaches it.
     pub fn load(&mut self, program: Program, btf: &Btf) -> Result<(), ProgramError> {
-        let tracepoint = tracepoint(&mut self.ebpf, program.name)?;
-        tracepoint.load(program.tracepoint, btf)?;
-        let link = Some(tracepoint.attach()?);
+        match program.hook {
+            Hook::TpBtf => typed::<BtfTracePoint>(&mut self.ebpf, program.name)?.load(program.target, btf)?,
+            Hook::Fexit => typed::<FExit>(&mut self.ebpf, program.name)?.load(program.target, btf)?,
+            Hook::Kprobe | Hook::Kretprobe => typed::<KProbe>(&mut self.ebpf, program.name)?.load()?,
+        }
+        let link = Some(link(&mut self.ebpf, &program)?);
         self.programs.push(Attachable { program, link });
         Ok(())
+    }
+
+    /// Detaches and unloads a program, so that nothing of it is left in the kernel.
+    pub fn unload(&mut self, name: &str) -> Result<(), ProgramError> {
+        let Some(at) = self.programs.iter().position(|held| held.program.name == name) else { return Ok(()) };
+        // Links go with their program.
+        match self.programs.remove(at).program.hook {
+            Hook::TpBtf => typed::<BtfTracePoint>(&mut self.ebpf, name)?.unload(),
+            Hook::Fexit => typed::<FExit>(&mut self.ebpf, name)?.unload(),
+            Hook::Kprobe | Hook::Kretprobe => typed::<KProbe>(&mut self.ebpf, name)?.unload(),
+        }
     }
 
     /// Has this program been loaded?
@@ -53,7 +77,7 @@ impl Attached {
 
     /// A descriptor of our own for a program that runs.
     pub fn descriptor(&self, name: &str) -> Option<OwnedFd> {
-        let program: &BtfTracePoint = self.ebpf.program(name).filter(|_| self.has(name))?.try_into().ok()?;
+        let program = self.ebpf.program(name).filter(|_| self.has(name))?;
         program.fd().ok()?.as_fd().try_clone_to_owned().ok()
     }
 
@@ -61,7 +85,7 @@ impl Attached {
     /// there before what begins it.
     pub fn attach(&mut self, insight: Insight) -> Result<(), ProgramError> {
         for held in self.programs.iter_mut().rev().filter(|p| p.program.insight == insight && p.link.is_none()) {
-            held.link = Some(tracepoint(&mut self.ebpf, held.program.name)?.attach()?);
+            held.link = Some(link(&mut self.ebpf, &held.program)?);
         }
         Ok(())
     }
@@ -69,8 +93,12 @@ impl Attached {
     /// Detaches the programs of an insight. A program that is at work on another CPU may finish after this returned.
     pub fn detach(&mut self, insight: Insight) -> Result<(), ProgramError> {
         for held in self.programs.iter_mut().filter(|p| p.program.insight == insight) {
-            if let Some(link) = held.link.take() {
-                tracepoint(&mut self.ebpf, held.program.name)?.detach(link)?;
+            let (ebpf, name) = (&mut self.ebpf, held.program.name);
+            match held.link.take() {
+                Some(Link::TpBtf(id)) => typed::<BtfTracePoint>(ebpf, name)?.detach(id)?,
+                Some(Link::Fexit(id)) => typed::<FExit>(ebpf, name)?.detach(id)?,
+                Some(Link::Kprobe(id)) => typed::<KProbe>(ebpf, name)?.detach(id)?,
+                None => {}
             }
         }
         Ok(())
@@ -97,6 +125,21 @@ impl Attached {
     }
 }
 
-fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, ProgramError> {
+/// Attaches a loaded program.
+fn link(ebpf: &mut Ebpf, program: &Program) -> Result<Link, ProgramError> {
+    match program.hook {
+        Hook::TpBtf => typed::<BtfTracePoint>(ebpf, program.name)?.attach().map(Link::TpBtf),
+        Hook::Fexit => typed::<FExit>(ebpf, program.name)?.attach().map(Link::Fexit),
+        Hook::Kprobe | Hook::Kretprobe => {
+            typed::<KProbe>(ebpf, program.name)?.attach(program.target, 0).map(Link::Kprobe)
+        }
+    }
+}
+
+/// A program of the object, as what it is.
+fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
     ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
 }

@@ -206,15 +206,20 @@ impl<'a> Btf<'a> {
         Ok(None)
     }
 
-    /// Does this kernel have a function of this name? It looks at all of them, which takes a good part of a millisecond.
-    pub fn has_function(&self, name: &str) -> Result<bool, BtfError> {
+    /// Those of `names` that are functions of this kernel. It looks at all of them, which takes a good part of a
+    /// millisecond.
+    pub fn functions_of<'n>(&self, names: &[&'n str]) -> Result<Vec<&'n str>, BtfError> {
+        let mut found = Vec::with_capacity(names.len());
         for start in &self.starts {
             let ty = read_type(self.types, *start as usize).ok_or(BtfError::Truncated("a type"))?;
-            if ty.kind == kind::FUNC && self.name_is(ty.name, name.as_bytes())? {
-                return Ok(true);
+            if ty.kind != kind::FUNC {
+                continue;
             }
+            let text = self.text(ty.name)?;
+            let first = text.first().copied();
+            found.extend(names.iter().filter(|n| n.bytes().next() == first && text_is(text, n.as_bytes())));
         }
-        Ok(false)
+        Ok(found)
     }
 
     /// Number of arguments of a tracepoint, without the `void *__data` in front. `None` where this kernel has no such

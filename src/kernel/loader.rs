@@ -428,15 +428,9 @@ fn map_fd(ebpf: &Ebpf, name: &'static str) -> Result<OwnedFd, LoadError> {
     }
 }
 
-/// An insight is worth nothing when one of its programs does not run; thread time needs the scheduler's and the calls'.
+/// What each insight is worth; thread time needs the scheduler's programs and the calls'.
 fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
-    let of = |insight: Insight| {
-        let runs = PROGRAMS
-            .iter()
-            .filter(|p| p.insight == insight && !p.is_spare)
-            .all(|p| probes.iter().any(|s| s.name == p.name && s.state == ProbeState::Running));
-        if runs { Quality::Exact } else { Quality::NotAvailable }
-    };
+    let of = |insight: Insight| ladder::quality(insight, probes);
     let time = of(Insight::RunQueue).worst(of(Insight::Syscalls));
     Qualities {
         syscalls: of(Insight::Syscalls),

@@ -7,11 +7,12 @@
 use aya::Btf;
 use aya::programs::ProgramError;
 
-use super::advice::{self, LoadError, program_failure};
+use super::advice::{self, LoadError};
 use super::attach::Attached;
+use super::ladder;
 use super::loader::{Standing, give_memory_back};
 use super::offsets::Offsets;
-use super::programs::{HOOK, Insight, PROGRAMS, Program};
+use super::programs::{Insight, PROGRAMS, Program};
 use crate::model::{ProbeState, ProbeStatus};
 use crate::probes::blame::stats::Tells;
 
@@ -29,13 +30,7 @@ pub struct Local {
 impl Local {
     /// Loads and attaches the programs of these insights, but for those that are measured on demand.
     pub(super) fn attach(mut attached: Attached, offsets: Offsets, btf: &Btf, insights: &[Insight]) -> Self {
-        let wanted = PROGRAMS.iter().filter(|p| insights.contains(&p.insight));
-        let wanted = wanted.filter(|p| !p.is_spare || offsets.has_tracepoint(p.tracepoint));
-        let idle = |name| ProbeStatus { name, hook: HOOK, state: ProbeState::Idle };
-        let begin = |p: &Program| {
-            if p.insight.is_on_demand() { idle(p.name) } else { attach(&mut attached, *p, &offsets, Some(btf)) }
-        };
-        let probes: Vec<_> = wanted.map(begin).collect();
+        let probes = ladder::climb(&mut attached, insights, &offsets, btf);
         // Not before: a thread that is found on a CPU and leaves it before the programs see it would seem to run for ever.
         let found = attached.load_finder(btf).and_then(|()| attached.find_threads());
         if let Err(error) = &found {
@@ -60,7 +55,7 @@ impl Local {
         let mut of_insight = PROGRAMS.iter().filter(|p| p.insight == insight);
         let is_loaded = of_insight.all(|p| self.attached.has(p.name));
         let btf = if is_loaded { None } else { Some(Btf::from_sys_fs()?) };
-        self.change(insight, |attached, offsets, program| attach(attached, program, offsets, btf.as_ref()).state);
+        self.change(insight, |attached, offsets, program| ladder::attach(attached, program, offsets, btf.as_ref()));
         if btf.is_some() {
             drop(btf);
             give_memory_back();
@@ -98,23 +93,4 @@ impl Local {
 /// The program of that name.
 fn program(name: &str) -> Option<Program> {
     PROGRAMS.iter().find(|p| p.name == name).copied()
-}
-
-/// Attaches one program, and loads it first if that is to be done; how it stands then.
-fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: Option<&Btf>) -> ProbeStatus {
-    let (name, program) = (program.name, Program { tracepoint: offsets.tracepoint_of(program), ..program });
-    let done = match btf {
-        Some(btf) if !attached.has(name) => attached.load(program, btf),
-        _ => attached.attach(program.insight),
-    };
-    let state = match done {
-        Ok(()) => ProbeState::Running,
-        Err(error) => {
-            tracing::warn!("{name}: {}", advice::chain(&error));
-            let (reason, advice) =
-                program_failure(program.tracepoint, offsets.has_tracepoint(program.tracepoint), &error);
-            ProbeState::Failed { reason, advice }
-        }
-    };
-    ProbeStatus { name, hook: HOOK, state }
 }

@@ -8,6 +8,7 @@ pub mod btf;
 pub mod call_classes;
 pub mod doctor;
 pub mod held;
+pub mod ladder;
 pub mod loader;
 pub mod local;
 pub mod maps;

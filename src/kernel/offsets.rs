@@ -12,7 +12,7 @@ use kscope_layout::ABSENT;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::programs::{PROGRAMS, Program};
+use super::programs::{Hook, PROGRAMS, Program};
 
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` describes itself.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -79,6 +79,7 @@ const FIELDS: &[Field] = &[
     only_on("aarch64", "REGS_ORIG_X0", &["pt_regs.orig_x0"]),
     only_on("aarch64", "REGS_X", &["pt_regs.regs"]),
     optional("SOCK_STATE", &["sock.__sk_common.skc_state"]),
+    optional("SOCKET_SK", &["socket.sk"]),
     // A bit field before 5.6.
     optional("SOCK_PROTOCOL", &["sock.sk_protocol"]),
     optional("SOCK_NUM", &["sock.__sk_common.skc_num"]),
@@ -148,8 +149,9 @@ const BLOCK_ARGS: [(&str, &str); 3] = [
 /// The bit that says that a task waits for I/O, and the globals that take its byte and which bit of that it is.
 const IOWAIT: (&str, [&str; 2]) = ("task_struct.in_iowait", ["TASK_IOWAIT", "TASK_IOWAIT_BIT"]);
 
-/// The global that says whether the kernel has a helper, and the function that is the helper.
-const TASK_REGS: (&str, &str) = ("HAS_TASK_REGS", "bpf_task_pt_regs");
+/// The globals that say whether the kernel has a helper, and the function that is the helper.
+const HELPERS: [(&str, &str); 2] =
+    [("HAS_TASK_REGS", "bpf_task_pt_regs"), ("HAS_TASK_BTF", "bpf_get_current_task_btf")];
 
 /// Why the running kernel's structures are not known. Without them nothing can be measured.
 #[derive(Debug, Error)]
@@ -185,6 +187,8 @@ pub enum OffsetsError {
 pub struct Offsets {
     globals: Vec<(&'static str, u32)>,
     tracepoints: Vec<&'static str>,
+    /// Those of the kernel's functions that programs hook or call.
+    functions: Vec<&'static str>,
 }
 
 impl Offsets {
@@ -208,17 +212,19 @@ impl Offsets {
         globals.push((EXIT_ARGS, btf.tracepoint_arity("sched_process_exit")?.unwrap_or(1)));
         let (byte, bit) = btf.bit_position(IOWAIT.0)?.unwrap_or((ABSENT, 0));
         globals.extend(IOWAIT.1.into_iter().zip([byte, bit.into()]));
-        globals.push((TASK_REGS.0, btf.has_function(TASK_REGS.1)?.into()));
+        let functions = btf.functions_of(&functions())?;
+        globals.extend(HELPERS.map(|(global, helper)| (global, functions.contains(&helper).into())));
         for (global, tracepoint) in BLOCK_ARGS {
             globals.push((global, btf.tracepoint_arity(tracepoint)?.unwrap_or(ABSENT)));
         }
         let mut tracepoints = Vec::with_capacity(PROGRAMS.len());
-        for tracepoint in PROGRAMS.iter().flat_map(|p| [Some(p.tracepoint), p.or]).flatten() {
+        let hooks = PROGRAMS.iter().filter(|p| p.hook == Hook::TpBtf);
+        for tracepoint in hooks.flat_map(|p| [Some(p.target), p.or]).flatten() {
             if btf.tracepoint_arity(tracepoint)?.is_some() {
                 tracepoints.push(tracepoint);
             }
         }
-        Ok(Self { globals, tracepoints })
+        Ok(Self { globals, tracepoints, functions })
     }
 
     /// Each global of the programs with its value: an offset in bytes (or, for `SWITCH_ARGS`, a number of arguments), or
@@ -233,16 +239,39 @@ impl Offsets {
         globals.iter().all(has)
     }
 
-    /// The tracepoint that a program hooks on this kernel: its second choice where that alone is there.
-    pub fn tracepoint_of(&self, program: Program) -> &'static str {
-        let has = |name: &&str| self.has_tracepoint(name);
-        Some(program.tracepoint).filter(has).or(program.or.filter(has)).unwrap_or(program.tracepoint)
+    /// What a program hooks on this kernel: its second choice where that alone is there.
+    pub fn target_of(&self, program: &Program) -> &'static str {
+        let has = |name: &&str| self.has(program.hook, name);
+        Some(program.target).filter(has).or(program.or.filter(has)).unwrap_or(program.target)
+    }
+
+    /// Whether the kernel has what a hook of this kind would be at. Known is what kscope's programs hook; all else is `false`.
+    pub fn has(&self, hook: Hook, target: &str) -> bool {
+        match hook {
+            Hook::TpBtf => self.has_tracepoint(target),
+            Hook::Fexit | Hook::Kprobe | Hook::Kretprobe => self.has_function(target),
+        }
     }
 
     /// Whether the kernel has a tracepoint. Known are those that kscope's programs hang on; all others are `false`.
     pub fn has_tracepoint(&self, name: &str) -> bool {
         self.tracepoints.contains(&name)
     }
+
+    /// Whether the kernel has a function. Known are those that kscope's programs hook or call; all others are `false`.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.contains(&name)
+    }
+}
+
+/// The kernel's functions that are asked for.
+fn functions() -> Vec<&'static str> {
+    let hooked = PROGRAMS.iter().filter(|p| p.hook != Hook::TpBtf).map(|p| p.target);
+    let called = PROGRAMS.iter().filter_map(|p| p.needs).map(|helper| helper.function);
+    let mut names: Vec<_> = hooked.chain(called).chain(HELPERS.map(|(_, helper)| helper)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 impl Field {

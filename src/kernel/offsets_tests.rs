@@ -69,7 +69,11 @@ fn a_kernel_without_btf_is_told_what_to_do() {
 
 #[test]
 fn each_global_is_named_once() {
-    let others = [SWITCH_ARGS, EXIT_ARGS, TASK_REGS.0].into_iter().chain(IOWAIT.1).chain(BLOCK_ARGS.map(|args| args.0));
+    let others = [SWITCH_ARGS, EXIT_ARGS]
+        .into_iter()
+        .chain(HELPERS.map(|helper| helper.0))
+        .chain(IOWAIT.1)
+        .chain(BLOCK_ARGS.map(|args| args.0));
     let mut names: Vec<&str> = FIELDS.iter().map(|field| field.global).chain(others).collect();
     names.sort_unstable();
     let count = names.len();

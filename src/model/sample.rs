@@ -8,6 +8,7 @@ use super::blame::BlameSample;
 use super::disk::DiskSample;
 use super::records::Records;
 use super::sampling::Sampling;
+use crate::core::hook::Hook;
 use crate::core::ident::ProcessId;
 use crate::core::latency::Unsorted;
 use crate::core::quality::Quality;
@@ -251,10 +252,12 @@ pub struct Qualities {
 pub struct ProbeStatus {
     /// Name of the program.
     pub name: &'static str,
-    /// Kind of hook, such as `tp_btf`.
-    pub hook: &'static str,
+    /// Kind of hook.
+    pub hook: Hook,
     /// Does it run?
     pub state: ProbeState,
+    /// Why it runs in place of what is better, as sentences; `None` where nothing is.
+    pub fallback: Option<String>,
 }
 
 /// Whether a program runs.

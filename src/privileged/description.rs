@@ -6,12 +6,11 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::loader::{MAPS, Standing};
-use crate::kernel::programs::PROGRAMS;
+use crate::kernel::programs::{Hook, PROGRAMS};
 use crate::model::{ProbeState, ProbeStatus};
 use crate::probes::blame::stats::Tells;
 
@@ -41,8 +40,10 @@ struct Sent {
 struct Program {
     /// Its place in the list of programs.
     at: usize,
-    hook: String,
+    hook: Hook,
     state: State,
+    /// Why it is not a better one.
+    fallback: Option<String>,
     /// A descriptor of it comes along.
     loaded: bool,
 }
@@ -86,8 +87,9 @@ impl Description {
             let descriptor = if program.loaded { fds.next() } else { None };
             standing.probes.push(ProbeStatus {
                 name: known.name,
-                hook: kept(program.hook),
+                hook: program.hook,
                 state: program.state.into(),
+                fallback: program.fallback,
             });
             standing.programs.push(descriptor);
         }
@@ -100,8 +102,8 @@ fn programs(standing: &Standing) -> Vec<Program> {
     let all = standing.probes.iter().zip(&standing.programs);
     let one = |(probe, program): (&ProbeStatus, &Option<OwnedFd>)| {
         let at = PROGRAMS.iter().position(|p| p.name == probe.name)?;
-        let (hook, state) = (probe.hook.to_owned(), State::from(probe.state.clone()));
-        Some(Program { at, hook, state, loaded: program.is_some() })
+        let (state, fallback) = (State::from(probe.state.clone()), probe.fallback.clone());
+        Some(Program { at, hook: probe.hook, state, fallback, loaded: program.is_some() })
     };
     all.filter_map(one).collect()
 }
@@ -126,18 +128,6 @@ impl From<State> for ProbeState {
     }
 }
 
-/// The same text for as long as kscope runs. There are a handful of hooks.
-fn kept(text: String) -> &'static str {
-    static KNOWN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(same) = known.iter().find(|same| **same == text) {
-        return same;
-    }
-    let text: &'static str = Box::leak(text.into_boxed_str());
-    known.push(text);
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -149,7 +139,8 @@ mod tests {
     fn what_is_sent_is_received() {
         let file = || OwnedFd::from(File::open("/dev/null").unwrap());
         let failed = ProbeState::Failed { reason: "No.".into(), advice: "Do.".into() };
-        let status = |at: usize, state| ProbeStatus { name: PROGRAMS[at].name, hook: "tp_btf", state };
+        let status =
+            |at: usize, state| ProbeStatus { name: PROGRAMS[at].name, hook: Hook::TpBtf, state, fallback: None };
         let probes = vec![status(0, ProbeState::Running), status(3, failed), status(1, ProbeState::Idle)];
         let standing = Standing { probes: probes.clone(), programs: vec![Some(file()), None, Some(file())] };
         let tells = Tells { throttled: true, steal: false, elsewhere: true };

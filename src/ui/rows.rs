@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use super::history::{History, Look};
 use super::selection::RowId;
+use crate::core::hook::Hook;
 use crate::core::latency::LatencyStats;
 use crate::model::ProbeState;
 use crate::probes::stuck::stats::{Detail, Fold, InFlight, folded};
@@ -82,7 +83,7 @@ pub struct ProgramRow {
     /// Its name.
     pub name: &'static str,
     /// Its kind of hook.
-    pub hook: &'static str,
+    pub hook: Hook,
     /// It is attached.
     pub running: bool,
     /// That it is, or why not and what to do.
@@ -247,7 +248,13 @@ pub fn programs(history: &History, text: &str) -> Vec<ProgramRow> {
         .map(|(at, probe)| {
             let (running, state) = match &probe.state {
                 ProbeState::Running if tick.snapshot.basis.is_procfs() => (true, "read".to_owned()),
-                ProbeState::Running => (true, "attached".to_owned()),
+                ProbeState::Running => (
+                    true,
+                    probe
+                        .fallback
+                        .as_ref()
+                        .map_or("attached".to_owned(), |why| format!("attached in place of what is better: {why}")),
+                ),
                 ProbeState::Idle => (true, "off until it is looked at".to_owned()),
                 ProbeState::Failed { reason, advice } => (false, format!("{reason} {advice}")),
             };

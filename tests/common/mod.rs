@@ -12,6 +12,7 @@ pub mod failing;
 use std::sync::Arc;
 
 use kscope::core::histogram::{BUCKETS, bounds, midpoint};
+use kscope::core::hook::Hook;
 use kscope::core::ident::ProcessId;
 use kscope::core::latency::LatencyStats;
 use kscope::core::quality::Quality;
@@ -383,7 +384,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
         maps: MAPS.to_vec(),
         probes: OWN_PROGRAMS
             .iter()
-            .map(|p| ProbeStatus { name: p.0, hook: "tp_btf", state: ProbeState::Running })
+            .map(|p| ProbeStatus { name: p.0, hook: Hook::TpBtf, state: ProbeState::Running, fallback: None })
             .collect(),
         ..Snapshot::default()
     }

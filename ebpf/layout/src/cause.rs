@@ -56,7 +56,8 @@ pub const fn with(flags: u32, cause: u32) -> u32 {
 }
 
 const _: () = assert!(MASK as usize + 1 == COUNT);
-const _: () = assert!((MASK << SHIFT) & (flags::KTHREAD | flags::EXITING | flags::FOUND | flags::BESIDE) == 0);
+const _: () =
+    assert!((MASK << SHIFT) & (flags::KTHREAD | flags::EXITING | flags::FOUND | flags::BESIDE | flags::MOVES) == 0);
 
 /// What the number of a system call tells of a thread that is blocked in it.
 pub mod class {

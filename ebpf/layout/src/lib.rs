@@ -58,6 +58,8 @@ pub mod flags {
     pub const FOUND: u32 = 4;
     /// Its entry is in the hash, for those that found their slot taken. (Bits 8 to 10: see [`super::cause`].)
     pub const BESIDE: u32 = 8;
+    /// It is in a function that moves bytes of the network, and what that returns counts. Only where kprobes measure it.
+    pub const MOVES: u32 = 16;
 }
 
 /// One thread: who it is, what it is doing, and what it has done since its entry was made. Times in nanoseconds of

@@ -8,11 +8,8 @@ use std::sync::Arc;
 use crate::core::insight::Insight;
 use crate::core::quality::Quality;
 use crate::kernel::advice::{LoadError, chain};
-use crate::kernel::programs::{HOOK, PROGRAMS};
+use crate::kernel::programs::{Hook, PROGRAMS};
 use crate::model::{Basis, ProbeState, ProbeStatus, Qualities};
-
-/// The kind of hook that files of procfs are.
-const PROCFS: &str = "procfs";
 
 /// What is read: names for the list of probes, the file that must be there, and what is missing where it is not.
 const READ: [(&str, &str, &str); 5] = [
@@ -50,7 +47,7 @@ pub fn probes(basis: &Basis, exists: impl Fn(&str) -> bool) -> Arc<[ProbeStatus]
     let Basis::Procfs { reason, advice } = basis else { return Arc::default() };
     let read = READ.iter().map(|(name, file, missing)| ProbeStatus {
         name,
-        hook: PROCFS,
+        hook: Hook::Procfs,
         state: if exists(file) {
             ProbeState::Running
         } else {
@@ -58,11 +55,13 @@ pub fn probes(basis: &Basis, exists: impl Fn(&str) -> bool) -> Arc<[ProbeStatus]
         },
     });
     let told = [Insight::RunQueue, Insight::Disk];
-    let untold = PROGRAMS.iter().filter(|program| !told.contains(&program.insight)).map(|program| ProbeStatus {
-        name: program.name,
-        hook: HOOK,
-        state: ProbeState::Failed { reason: reason.to_string(), advice: advice.to_string() },
-    });
+    let untold = PROGRAMS.iter().filter(|program| program.hook == Hook::TpBtf && !told.contains(&program.insight)).map(
+        |program| ProbeStatus {
+            name: program.name,
+            hook: program.hook,
+            state: ProbeState::Failed { reason: reason.to_string(), advice: advice.to_string() },
+        },
+    );
     read.chain(untold).collect()
 }
 

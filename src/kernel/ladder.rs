@@ -1,0 +1,155 @@
+//! Which programs an insight runs on this kernel: found out by trying, from the best rung of its ladder down.
+//!
+//! The programs of an insight belong to rungs by their hooks (`programs.rs`). An insight with one rung takes of it what can be
+//! attached; of one with several, the first rung is taken of which all can. No version is asked for: what loads decides.
+//!
+//! Invariant: of an insight with several rungs the programs of one run, or of none, so that nothing is counted twice.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use aya::Btf;
+
+use super::advice::{self, program_failure};
+use super::attach::Attached;
+use super::offsets::Offsets;
+use super::programs::{Hook, Insight, PROGRAMS, Program};
+use crate::core::quality::Quality;
+use crate::model::{ProbeState, ProbeStatus};
+
+/// Rungs above this one are not tried.
+static BEST: AtomicU8 = AtomicU8::new(0);
+
+/// Tries no hooks above the rung of this one, so that the lower ones can be tested on kernels that have the better. For the
+/// whole process; to be said before anything is loaded.
+pub fn begin_at(hook: Hook) {
+    BEST.store(hook.rung(), Ordering::Relaxed);
+}
+
+/// Loads and attaches what can be of these insights, but for those that are measured on demand, and says how each program
+/// stands.
+pub fn climb(attached: &mut Attached, insights: &[Insight], offsets: &Offsets, btf: &Btf) -> Vec<ProbeStatus> {
+    let mut statuses = Vec::with_capacity(PROGRAMS.len());
+    let wanted: Vec<Program> = PROGRAMS.iter().filter(|p| insights.contains(&p.insight)).copied().collect();
+    // In the list the programs of an insight stand together, and in it they are attached.
+    for programs in wanted.chunk_by(|a, b| a.insight == b.insight) {
+        let rungs: Vec<Vec<Program>> = (0..Hook::RUNGS)
+            .map(|rung| programs.iter().filter(|p| p.hook.rung() == rung && is_there(p, offsets)).copied().collect())
+            .filter(|rung: &Vec<Program>| !rung.is_empty())
+            .collect();
+        match rungs.as_slice() {
+            [only] => statuses.extend(only.iter().map(|p| first(attached, *p, offsets, btf))),
+            rungs => statuses.extend(take(attached, rungs, offsets, btf)),
+        }
+    }
+    statuses
+}
+
+/// Is it to be tried on this kernel? Of those that are not needed, what has nothing to hook is not.
+fn is_there(program: &Program, offsets: &Offsets) -> bool {
+    !program.is_spare || offsets.has(program.hook, program.target)
+}
+
+fn first(attached: &mut Attached, program: Program, offsets: &Offsets, btf: &Btf) -> ProbeStatus {
+    let state =
+        if program.insight.is_on_demand() { ProbeState::Idle } else { attach(attached, program, offsets, Some(btf)) };
+    ProbeStatus { name: program.name, hook: program.hook, state, fallback: None }
+}
+
+/// Takes the first rung that can be taken; where none can, the programs of the first are listed with what every rung said.
+fn take(attached: &mut Attached, rungs: &[Vec<Program>], offsets: &Offsets, btf: &Btf) -> Vec<ProbeStatus> {
+    let mut refusals: Vec<(String, String)> = Vec::new();
+    for rung in rungs {
+        match all_of(attached, rung, offsets, btf) {
+            Ok(()) => {
+                let reasons: Vec<&str> = refusals.iter().map(|(reason, _)| reason.as_str()).collect();
+                let fallback = if reasons.is_empty() { None } else { Some(reasons.join(" ")) };
+                let status = |p: &Program| ProbeStatus {
+                    name: p.name,
+                    hook: p.hook,
+                    state: ProbeState::Running,
+                    fallback: fallback.clone(),
+                };
+                return rung.iter().map(status).collect();
+            }
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    let reasons: Vec<&str> = refusals.iter().map(|(reason, _)| reason.as_str()).collect();
+    let reason = reasons.join(" ");
+    // What the last rung needs is the least that helps.
+    let advice = refusals.last().map_or_else(String::new, |(_, advice)| advice.clone());
+    let failed = ProbeState::Failed { reason, advice };
+    let first = rungs.first().map_or(&[][..], Vec::as_slice);
+    let status = |p: &Program| ProbeStatus { name: p.name, hook: p.hook, state: failed.clone(), fallback: None };
+    first.iter().map(status).collect()
+}
+
+/// Attaches all programs of a rung, or none of them.
+fn all_of(attached: &mut Attached, rung: &[Program], offsets: &Offsets, btf: &Btf) -> Result<(), (String, String)> {
+    for (at, program) in rung.iter().enumerate() {
+        if program.hook.rung() < BEST.load(Ordering::Relaxed) {
+            let reason = format!("{} was not tried, as was asked for.", program.hook);
+            return Err((reason, "Start kscope without --from-hook.".into()));
+        }
+        if let ProbeState::Failed { reason, advice } = attach(attached, *program, offsets, Some(btf)) {
+            for taken in &rung[..at] {
+                if let Err(error) = attached.unload(taken.name) {
+                    tracing::warn!("{} stays loaded: {}", taken.name, advice::chain(&error));
+                }
+            }
+            return Err((reason, advice));
+        }
+    }
+    Ok(())
+}
+
+/// Attaches one program, and loads it first if that is to be done; how it stands then.
+pub fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf: Option<&Btf>) -> ProbeState {
+    let (name, program) = (program.name, Program { target: offsets.target_of(&program), ..program });
+    if let Some(helper) = program.needs.filter(|helper| !offsets.has_function(helper.function)) {
+        return ProbeState::Failed {
+            reason: format!("This kernel has no {}, which the program {name} calls.", helper.function),
+            advice: format!("Kernels have it since {}.", helper.since),
+        };
+    }
+    let exists = offsets.has(program.hook, program.target);
+    if !exists && program.hook != Hook::TpBtf {
+        return ProbeState::Failed {
+            reason: format!("This kernel has no function {} to hook by {}.", program.target, program.hook),
+            advice: "It is there where the kernel has IPv4 and IPv6 built in.".into(),
+        };
+    }
+    let done = match btf {
+        Some(btf) if !attached.has(name) => attached.load(program, btf),
+        _ => attached.attach(program.insight),
+    };
+    match done {
+        Ok(()) => ProbeState::Running,
+        Err(error) => {
+            tracing::warn!("{name}: {}", advice::chain(&error));
+            let (reason, advice) = program_failure(program.target, exists, &error);
+            ProbeState::Failed { reason: by(program.hook, reason), advice }
+        }
+    }
+}
+
+/// Where a kind of hook is not the usual one, the sentence says which it is.
+fn by(hook: Hook, reason: String) -> String {
+    if hook == Hook::TpBtf { reason } else { format!("By {hook}: {reason}") }
+}
+
+/// What an insight is worth, given how its programs stand: nothing when one that is needed does not run.
+pub fn quality(insight: Insight, probes: &[ProbeStatus]) -> Quality {
+    let runs = |p: &Program| probes.iter().any(|s| s.name == p.name && s.state == ProbeState::Running);
+    let needed = |rung| {
+        let programs = PROGRAMS.iter().filter(move |p| p.insight == insight && p.hook.rung() == rung);
+        programs.filter(|p| !p.is_spare)
+    };
+    let taken = (0..Hook::RUNGS).find(|rung| needed(*rung).next().is_some() && needed(*rung).all(runs));
+    match taken {
+        None => Quality::NotAvailable,
+        // Of those that wait in a function, more than the kernel keeps return addresses of are not seen to return.
+        Some(rung) if rung == Hook::Kretprobe.rung() => Quality::LowerBound,
+        Some(_) => Quality::Exact,
+    }
+}
