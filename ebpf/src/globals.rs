@@ -45,8 +45,10 @@ globals! {
     SIGNAL_FLAGS = ABSENT;
     /// `signal_struct.group_exit_code`
     SIGNAL_EXIT_CODE = ABSENT;
-    /// `task_struct.thread_info.status` (x86)
+    /// `task_struct.thread_info.status` (x86), or the lower half of its `flags` (ARM)
     TASK_TI_STATUS = ABSENT;
+    /// The bit in that of a 32-bit call.
+    COMPAT_BIT = 0;
     /// `task_struct.files`
     TASK_FILES = ABSENT;
     /// The byte that holds `task_struct.in_iowait`

@@ -23,8 +23,6 @@ const FORKNOEXEC: u32 = 0x40;
 const GROUP_EXIT: u32 = 0x4;
 /// `PF_KTHREAD`
 const KTHREAD: u32 = 0x0020_0000;
-/// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: inside a 32-bit system call.
-const TS_COMPAT: u32 = 0x2;
 
 /// A pointer to a `task_struct`.
 #[derive(Clone, Copy)]
@@ -204,11 +202,11 @@ impl Task {
         (!files.is_null()).then_some(files)
     }
 
-    /// True inside a call made through the 32-bit entry of x86, whose numbers mean other calls.
+    /// True inside a call made through the entry for 32-bit programs, whose numbers mean other calls.
     #[inline(always)]
     pub fn in_compat_call(self) -> bool {
         get(&globals::TASK_TI_STATUS) != kscope_layout::ABSENT
-            && self.read::<u32>(&globals::TASK_TI_STATUS) & TS_COMPAT != 0
+            && self.read::<u32>(&globals::TASK_TI_STATUS) & get(&globals::COMPAT_BIT) != 0
     }
 }
 

@@ -53,6 +53,7 @@ impl Attached {
             Hook::TpBtf => typed::<BtfTracePoint>(&mut self.ebpf, program.name)?.load(program.target, btf)?,
             Hook::Fexit => typed::<FExit>(&mut self.ebpf, program.name)?.load(program.target, btf)?,
             Hook::Kprobe | Hook::Kretprobe => typed::<KProbe>(&mut self.ebpf, program.name)?.load()?,
+            Hook::Procfs => return Err(ProgramError::UnexpectedProgramType),
         }
         let link = Some(link(&mut self.ebpf, &program)?);
         self.programs.push(Attachable { program, link });
@@ -67,6 +68,7 @@ impl Attached {
             Hook::TpBtf => typed::<BtfTracePoint>(&mut self.ebpf, name)?.unload(),
             Hook::Fexit => typed::<FExit>(&mut self.ebpf, name)?.unload(),
             Hook::Kprobe | Hook::Kretprobe => typed::<KProbe>(&mut self.ebpf, name)?.unload(),
+            Hook::Procfs => Ok(()),
         }
     }
 
@@ -133,6 +135,7 @@ fn link(ebpf: &mut Ebpf, program: &Program) -> Result<Link, ProgramError> {
         Hook::Kprobe | Hook::Kretprobe => {
             typed::<KProbe>(ebpf, program.name)?.attach(program.target, 0).map(Link::Kprobe)
         }
+        Hook::Procfs => Err(ProgramError::UnexpectedProgramType),
     }
 }
 

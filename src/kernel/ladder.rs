@@ -5,9 +5,12 @@
 //!
 //! Invariant: of an insight with several rungs the programs of one run, or of none, so that nothing is counted twice.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use aya::Btf;
+use aya::programs::ProgramError;
 
 use super::advice::{self, program_failure};
 use super::attach::Attached;
@@ -15,6 +18,9 @@ use super::offsets::Offsets;
 use super::programs::{Hook, Insight, PROGRAMS, Program};
 use crate::core::quality::Quality;
 use crate::model::{ProbeState, ProbeStatus};
+
+/// What the kernel has where it has kprobes.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
 /// Rungs above this one are not tried.
 static BEST: AtomicU8 = AtomicU8::new(0);
@@ -61,8 +67,7 @@ fn take(attached: &mut Attached, rungs: &[Vec<Program>], offsets: &Offsets, btf:
     for rung in rungs {
         match all_of(attached, rung, offsets, btf) {
             Ok(()) => {
-                let reasons: Vec<&str> = refusals.iter().map(|(reason, _)| reason.as_str()).collect();
-                let fallback = if reasons.is_empty() { None } else { Some(reasons.join(" ")) };
+                let fallback = if refusals.is_empty() { None } else { Some(joined(&refusals)) };
                 let status = |p: &Program| ProbeStatus {
                     name: p.name,
                     hook: p.hook,
@@ -74,14 +79,19 @@ fn take(attached: &mut Attached, rungs: &[Vec<Program>], offsets: &Offsets, btf:
             Err(refusal) => refusals.push(refusal),
         }
     }
-    let reasons: Vec<&str> = refusals.iter().map(|(reason, _)| reason.as_str()).collect();
-    let reason = reasons.join(" ");
+    let reason = joined(&refusals);
     // What the last rung needs is the least that helps.
     let advice = refusals.last().map_or_else(String::new, |(_, advice)| advice.clone());
     let failed = ProbeState::Failed { reason, advice };
     let first = rungs.first().map_or(&[][..], Vec::as_slice);
     let status = |p: &Program| ProbeStatus { name: p.name, hook: p.hook, state: failed.clone(), fallback: None };
     first.iter().map(status).collect()
+}
+
+/// What all rungs said, from the best.
+fn joined(refusals: &[(String, String)]) -> String {
+    let reasons: Vec<&str> = refusals.iter().map(|(reason, _)| reason.as_str()).collect();
+    reasons.join(" ")
 }
 
 /// Attaches all programs of a rung, or none of them.
@@ -119,6 +129,12 @@ pub fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf:
             advice: "It is there where the kernel has IPv4 and IPv6 built in.".into(),
         };
     }
+    if matches!(program.hook, Hook::Kprobe | Hook::Kretprobe) && !Path::new(KPROBES).exists() {
+        return ProbeState::Failed {
+            reason: format!("This kernel has no kprobes: there is no {KPROBES}."),
+            advice: "Use a kernel built with CONFIG_KPROBES=y, or one since 6.3, which does not need them.".into(),
+        };
+    }
     let done = match btf {
         Some(btf) if !attached.has(name) => attached.load(program, btf),
         _ => attached.attach(program.insight),
@@ -128,14 +144,25 @@ pub fn attach(attached: &mut Attached, program: Program, offsets: &Offsets, btf:
         Err(error) => {
             tracing::warn!("{name}: {}", advice::chain(&error));
             let (reason, advice) = program_failure(program.target, exists, &error);
-            ProbeState::Failed { reason: by(program.hook, reason), advice }
+            ProbeState::Failed { reason: refusal(program, reason, &error), advice }
         }
     }
 }
 
 /// Where a kind of hook is not the usual one, the sentence says which it is.
-fn by(hook: Hook, reason: String) -> String {
-    if hook == Hook::TpBtf { reason } else { format!("By {hook}: {reason}") }
+fn refusal(program: Program, reason: String, error: &ProgramError) -> String {
+    match error {
+        // The verifier has nothing against it: the hook is what is not allowed.
+        ProgramError::LoadError { io_error, verifier_log }
+            if program.hook == Hook::Fexit
+                && io_error.kind() == io::ErrorKind::PermissionDenied
+                && verifier_log.to_string().trim().is_empty() =>
+        {
+            "This kernel refuses programs on its functions (fexit), whatever they do, though it takes those on tracepoints.".into()
+        }
+        _ if program.hook == Hook::TpBtf => reason,
+        _ => format!("By {}: {reason}", program.hook),
+    }
 }
 
 /// What an insight is worth, given how its programs stand: nothing when one that is needed does not run.
@@ -151,5 +178,46 @@ pub fn quality(insight: Insight, probes: &[ProbeStatus]) -> Quality {
         // Of those that wait in a function, more than the kernel keeps return addresses of are not seen to return.
         Some(rung) if rung == Hook::Kretprobe.rung() => Quality::LowerBound,
         Some(_) => Quality::Exact,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(running: &[&str]) -> Vec<ProbeStatus> {
+        let status = |p: &Program| {
+            let refused = || ProbeState::Failed { reason: String::new(), advice: String::new() };
+            let state = if running.contains(&p.name) { ProbeState::Running } else { refused() };
+            ProbeStatus { name: p.name, hook: p.hook, state, fallback: None }
+        };
+        PROGRAMS.iter().map(status).collect()
+    }
+
+    #[test]
+    fn one_whole_rung_is_worth_what_it_sees() {
+        let of = |running: &[&str]| quality(Insight::Network, &standing(running));
+        assert_eq!(of(&["sock_send_length", "sock_recv_length"]), Quality::Exact);
+        let fexit = ["inet_sendmsg", "inet6_sendmsg", "inet_recvmsg", "inet6_recvmsg"];
+        assert_eq!((of(&fexit), of(&fexit[1..])), (Quality::Exact, Quality::NotAvailable));
+        let kprobes: Vec<&str> = PROGRAMS.iter().filter(|p| p.hook.rung() == 2).map(|p| p.name).collect();
+        assert_eq!(of(&kprobes), Quality::LowerBound);
+        assert_eq!(of(&["sock_send_length", "inet_recvmsg", "inet6_recvmsg"]), Quality::NotAvailable);
+    }
+
+    #[test]
+    fn insights_stand_together_and_those_on_demand_have_one_rung() {
+        let runs: Vec<Insight> = PROGRAMS.chunk_by(|a, b| a.insight == b.insight).map(|run| run[0].insight).collect();
+        for (at, insight) in runs.iter().enumerate() {
+            assert!(!runs[at + 1..].contains(insight), "{insight:?} is in two places of the list");
+        }
+        assert!(PROGRAMS.iter().all(|p| p.hook.rung() == 0 || !p.insight.is_on_demand()));
+    }
+
+    #[test]
+    fn all_refusals_are_told() {
+        let refusals =
+            [("No tracepoint.".to_owned(), String::new()), ("No fexit.".to_owned(), "Use a key.".to_owned())];
+        assert_eq!(joined(&refusals), "No tracepoint. No fexit.");
     }
 }

@@ -38,6 +38,17 @@ enum Need {
     OptionalOn(&'static str),
 }
 
+/// What tells a call by the entry for 32-bit programs, whose numbers mean other calls: the field, the architecture, and the bit:
+/// `TS_COMPAT` of a call on x86, `TIF_32BIT` of a process on ARM.
+const COMPAT: (&[&str], &str, u32) = if cfg!(target_arch = "aarch64") {
+    (&["task_struct.thread_info.flags"], "aarch64", 1 << 22)
+} else {
+    (&["task_struct.thread_info.status"], "x86_64", 2)
+};
+
+/// The global that takes the bit.
+const COMPAT_BIT: &str = "COMPAT_BIT";
+
 const FIELDS: &[Field] = &[
     required("TASK_PID", &["task_struct.pid"]),
     required("TASK_TGID", &["task_struct.tgid"]),
@@ -56,8 +67,8 @@ const FIELDS: &[Field] = &[
     required("SIGNAL_LIVE", &["signal_struct.live"]),
     required("SIGNAL_FLAGS", &["signal_struct.flags"]),
     required("SIGNAL_EXIT_CODE", &["signal_struct.group_exit_code"]),
-    // Which system-call entry was used: TS_COMPAT.
-    Field { global: "TASK_TI_STATUS", paths: &["task_struct.thread_info.status"], need: Need::OptionalOn("x86_64") },
+    // Which system-call entry was used.
+    Field { global: "TASK_TI_STATUS", paths: COMPAT.0, need: Need::OptionalOn(COMPAT.1) },
     // What a blocked thread waits for: the file behind a descriptor, and the registers of a call.
     optional("TASK_FILES", &["task_struct.files"]),
     optional("FILES_TABLE", &["files_struct.fdt"]),
@@ -208,6 +219,7 @@ impl Offsets {
         for field in FIELDS {
             globals.push((field.global, field.offset(&btf)?));
         }
+        globals.push((COMPAT_BIT, COMPAT.2));
         globals.push((SWITCH_ARGS, btf.tracepoint_arity("sched_switch")?.unwrap_or(ABSENT)));
         globals.push((EXIT_ARGS, btf.tracepoint_arity("sched_process_exit")?.unwrap_or(1)));
         let (byte, bit) = btf.bit_position(IOWAIT.0)?.unwrap_or((ABSENT, 0));
@@ -250,6 +262,7 @@ impl Offsets {
         match hook {
             Hook::TpBtf => self.has_tracepoint(target),
             Hook::Fexit | Hook::Kprobe | Hook::Kretprobe => self.has_function(target),
+            Hook::Procfs => false,
         }
     }
 

@@ -19,6 +19,7 @@ mod errors;
 mod exemplars;
 mod filters;
 mod kscope;
+mod ladder;
 mod lifecycle;
 mod lives;
 mod network;
@@ -62,6 +63,7 @@ fn trials() -> Vec<Trial> {
         syscalls::CASES,
         runqueue::CASES,
         network::CASES,
+        ladder::CASES,
         time::CASES,
         causes::CASES,
         page::CASES,

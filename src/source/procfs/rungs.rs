@@ -48,6 +48,7 @@ pub fn probes(basis: &Basis, exists: impl Fn(&str) -> bool) -> Arc<[ProbeStatus]
     let read = READ.iter().map(|(name, file, missing)| ProbeStatus {
         name,
         hook: Hook::Procfs,
+        fallback: None,
         state: if exists(file) {
             ProbeState::Running
         } else {
@@ -59,6 +60,7 @@ pub fn probes(basis: &Basis, exists: impl Fn(&str) -> bool) -> Arc<[ProbeStatus]
         |program| ProbeStatus {
             name: program.name,
             hook: program.hook,
+            fallback: None,
             state: ProbeState::Failed { reason: reason.to_string(), advice: advice.to_string() },
         },
     );
