@@ -552,8 +552,8 @@ fn through_procfs(tick: u32) -> Snapshot {
         dead: none,
     };
     let failed = ProbeState::Failed { reason: reason.into(), advice: advice.into() };
-    snapshot.probes = [("schedstat", "procfs", ProbeState::Running), ("sys_enter", "tp_btf", failed)]
-        .map(|(name, hook, state)| ProbeStatus { name, hook, state })
+    snapshot.probes = [("schedstat", Hook::Procfs, ProbeState::Running), ("sys_enter", Hook::TpBtf, failed)]
+        .map(|(name, hook, state)| ProbeStatus { name, hook, state, fallback: None })
         .into();
     snapshot
 }

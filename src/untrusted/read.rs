@@ -26,7 +26,7 @@ pub fn btf(bytes: &[u8]) {
         let _ = btf.bit_position(member);
     }
     let _ = btf.tracepoint_arity("sched_switch");
-    let _ = btf.has_function("task_pt_regs");
+    let _ = btf.functions_of(&["task_pt_regs", "bpf_loop"]);
 }
 
 /// Answers of `inet_diag`, whole, by messages and by attributes, and addresses as `connect` takes them.
