@@ -448,7 +448,7 @@ fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
 }
 
 /// Parsing BTF takes 18 MB for some milliseconds, which the allocator would keep for ever.
-pub(super) fn give_memory_back() {
+pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no preconditions; it only returns free pages to the kernel.
     unsafe {

@@ -20,7 +20,7 @@ use super::remote::Remote;
 use super::wire::{self, Request, Status};
 use super::{calls, files, rights};
 use crate::kernel::advice::{self, LoadError};
-use crate::kernel::loader::{Standing, load_here, raise_memlock_limit};
+use crate::kernel::loader::{Standing, give_memory_back, load_here, raise_memlock_limit};
 use crate::kernel::local::Local;
 use crate::kernel::programs::Insight;
 use crate::probes::blame::stats::Tells;
@@ -84,6 +84,8 @@ fn serve(socket: &OwnedFd, only: &[u32], drawing: Pid) -> io::Result<()> {
     wire::answer(socket, Status::Done, &text, &fds)?;
     drop((text, fds));
     drop(description);
+    // What it holds, it holds for as long as kscope runs.
+    give_memory_back();
     Work { local, counts: Vec::new() }.answer_all(socket);
     Ok(())
 }

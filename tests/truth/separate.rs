@@ -204,6 +204,9 @@ pub fn malformed() -> ExitCode {
     let answer = || wire::answered(&socket).unwrap().map(|(status, ..)| status);
     assert_eq!(answer(), Some(Status::Done), "it loads");
     let held = || fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    // When it answers the next request it has closed what it sent.
+    wire::send(&socket, &Request::FindThreads.encode(), &[]).unwrap();
+    assert_eq!(answer(), Some(Status::Done));
     let before = held();
     let mut seed = 4711_u64;
     let mut random = move |below: u64| {
@@ -297,7 +300,7 @@ fn command() {
     let dir = TempDir::new();
     let said = dir.join("status");
     let own = fs::read_to_string("/proc/self/status").unwrap();
-    let script = format!("cat /proc/$$/status > {}", said.display());
+    let script = format!("cat /proc/self/status > {}", said.display());
     let output = Running::start(&["report", "--", "sh", "-c", &script]).finish();
     assert!(output.status.success(), "{}", output.stderr);
     let its = fs::read_to_string(&said).unwrap();
@@ -307,9 +310,6 @@ fn command() {
     };
     assert_eq!(fields(&its), fields(&own));
     // Rust ignores broken pipes from its start on; whatever it runs does not.
-    let ignored = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
-        u64::from_str_radix(line.trim(), 16).unwrap()
-    };
-    assert_eq!(ignored(&its), ignored(&own) & !(1 << (libc::SIGPIPE - 1)));
+    let ignored = its.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 << (libc::SIGPIPE - 1), 0);
 }
