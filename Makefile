@@ -10,6 +10,7 @@ AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COL
 endif
 
 .PHONY: run test bench bench-scale fixtures screenshots fuzz deny audit miri soak vm-test
+.PHONY: run test bench bench-scale check-aarch64 fixtures screenshots
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"
@@ -37,6 +38,12 @@ bench:
 bench-scale:
 	@scripts/setup.sh build
 	cargo bench --bench scale -- $(ARGS)
+
+# Checks that it builds for ARM: programs for that architecture, and all of user space. Nothing of it can be run here.
+check-aarch64:
+	@scripts/setup.sh build
+	RUSTC_BOOTSTRAP=1 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	cargo check -Zbuild-std=std,panic_abort --target aarch64-unknown-linux-gnu
 
 # The facts that the rules of verdicts are tested on, captured from the real situations. Best on a machine at rest.
 fixtures:

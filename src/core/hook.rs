@@ -44,6 +44,14 @@ impl Hook {
         }
     }
 
+    /// What its rung is called.
+    pub const fn rung_name(self) -> &'static str {
+        match self {
+            Self::TpBtf | Self::Fexit | Self::Kprobe => self.name(),
+            Self::Kretprobe => Self::Kprobe.name(),
+        }
+    }
+
     /// Its name as the kernel's documentation and other tools have it.
     pub const fn name(self) -> &'static str {
         match self {

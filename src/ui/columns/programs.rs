@@ -13,7 +13,7 @@ const NAME: u16 = 18;
 /// Self: kscope's programs.
 pub const PROGRAMS: &[Column<ProgramRow>] = &[
     Column::text("PROGRAM", NAME, 0, |r| Key::Text(r.name), |r, c| cell(r.name, c.theme.text)),
-    Column::text("hook", 9, 6, |r| Key::Text(r.hook.name()), |r, c| cell(r.hook.name(), c.theme.dim)),
+    Column::text("hook", 6, 6, |r| Key::Text(r.hook.rung_name()), |r, c| cell(r.hook.rung_name(), c.theme.dim)),
     Column::number(
         "runs/s",
         8,
