@@ -7,8 +7,8 @@ set -euo pipefail
 vmlinuz=$1 initramfs=$2 out=$3 groups=${4:-}
 
 # Messages are kept for whoever reads a log. Without the word on the TSC the guest would ask a slow clock by a system call,
-# which no trial expects; both CPUs of a guest have one clock, so it can be relied on. On a busy machine an
-# emulated timer may be late when the kernel looks whether it works: it need not look. A fault ends the guest at once.
+# which no trial expects; both CPUs of a guest have one clock, so it can be relied on. On a busy machine an emulated timer may be
+# late when the kernel looks whether it works: it need not look. A fault ends the guest at once.
 options="console=ttyS0 loglevel=5 panic=-1 oops=panic tsc=reliable clocksource=tsc no_timer_check"
 case ${VM_ACCEL:=tcg} in
     # Debian's 6.12 faults on the double-width compare-and-swap that TCG offers. Time by instructions (-icount) would hide
