@@ -9,8 +9,7 @@ SUDO := sudo
 AS_ROOT := --config "target.'cfg(all())'.runner=['sudo','--preserve-env=TERM,COLORTERM,NO_COLOR']"
 endif
 
-.PHONY: run test bench bench-scale fixtures screenshots fuzz deny audit miri soak vm-test
-.PHONY: run test bench bench-scale check-aarch64 fixtures screenshots
+.PHONY: run test bench bench-scale check-aarch64 fixtures screenshots fuzz deny audit miri soak vm-test
 .NOTPARALLEL:
 
 # ARGS are kscope's: make run ARGS="--pid 1 --view syscalls"

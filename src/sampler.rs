@@ -101,6 +101,8 @@ fn sample(start: &Start, separated: Separated, messages: &Sender<Message>, reque
             }
             Err(error) => send(Message::Note(format!("A sample could not be read: {error}."))),
         };
+        #[cfg(debug_assertions)]
+        panic_if_asked();
         clock.next();
         if std::mem::take(&mut clock.budget_changed) {
             intervals.keep(clock.budget);
@@ -121,6 +123,15 @@ fn tell_its_end(holder: Remote, messages: &Sender<Message>) -> Result<()> {
     };
     let thread = thread::Builder::new().name("helper's end".into()).stack_size(64 << 10);
     thread.spawn(wait).map(drop).context("cannot watch the process that holds the programs")
+}
+
+/// What a test asks for, of a build that is not for users: nothing else makes the sampler panic.
+#[cfg(debug_assertions)]
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_if_asked() {
+    if std::env::var_os("KSCOPE_TEST_PANIC").is_some() {
+        panic!("as the test asked");
+    }
 }
 
 /// Ends intervals at their time, or when somebody asks for it.
@@ -155,10 +166,12 @@ impl Clock {
         }
     }
 
-    /// Begins the next interval. One that comes late is longer, so that the next ends in time.
+    /// Begins the next interval. One that comes late is longer, so that the next ends in time; but that is not so short that
+    /// its rates would mean nothing (kscope may have been stopped).
     fn next(&mut self) {
         self.begin = Instant::now();
-        self.due = (self.due + self.interval).max(self.begin);
+        let (due, least) = (self.due + self.interval, self.begin + self.interval / 2);
+        self.due = if due < least { self.begin + self.interval } else { due };
     }
 
     fn take(&mut self, request: Request) {

@@ -596,6 +596,32 @@ fn losses_are_marked_where_they_matter() {
 }
 
 #[test]
+fn an_interval_that_was_longer_than_asked_for_says_so_and_its_rates_are_over_all_of_it() {
+    let mut app = App::new(settings(View::Syscalls));
+    app.on_snapshot(Arc::new(common::snapshot(50)));
+    assert!(!screen(&mut app, (120, 36)).contains("late"));
+    let snapshot = common::snapshot(50);
+    let calls: u64 = snapshot.calls.iter().map(|call| call.latency.count()).sum();
+    app.on_snapshot(Arc::new(Snapshot { interval_ns: 61_000_000_000, ..snapshot }));
+    for size in [(120, 36), (80, 24)] {
+        let shown = screen(&mut app, size);
+        assert!(shown.lines().next().is_some_and(|line| line.contains("late: over 61 s")), "{shown}");
+    }
+    assert!(calls > 61, "a test that proves little");
+    // The axis of time covers the minute, too.
+    assert!(screen(&mut app, (120, 36)).contains("min"), "{}", screen(&mut app, (120, 36)));
+}
+
+#[test]
+fn missed_events_are_among_the_lost() {
+    let mut snapshot = common::snapshot(50);
+    snapshot.programs.misses = vec![Some(3), None, Some(4)];
+    let mut app = App::new(settings(View::Overview));
+    app.on_snapshot(Arc::new(snapshot));
+    assert!(screen(&mut app, (120, 36)).contains("lost 7"));
+}
+
+#[test]
 fn sampled_numbers_say_so_and_self_says_what_was_left_out() {
     let mut snapshot = common::counted(50, Counting::Windows);
     let calls =

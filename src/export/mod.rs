@@ -5,6 +5,7 @@
 mod conservation;
 mod csv;
 mod process;
+mod losses;
 mod report;
 mod sections;
 mod text;

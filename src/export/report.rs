@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::conservation::NetworkTotal;
 use super::process::{DiskRow, TimeRow};
+use super::losses::DroppedRow;
 use super::sections::Sections;
 use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::ident::ProcessId;
@@ -294,23 +295,6 @@ pub struct OwnRow {
     pub probes: Vec<ProbeRow>,
 }
 
-/// What was lost in the interval.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct DroppedRow {
-    /// Events of threads for which there was no entry.
-    pub threads: u64,
-    /// Latencies for which there was no record.
-    pub latency: u64,
-    /// Errors for which there was no counter.
-    pub errors: u64,
-    /// Exemplars that were overwritten before they were read.
-    pub exemplars: u64,
-    /// Processes that ended and found no room in the ledger.
-    pub dead: u64,
-    /// Requests of block devices for which there was no room.
-    pub disk: u64,
-}
-
 /// One program.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProbeRow {
@@ -483,14 +467,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
         budget: snapshot.sampling.budget,
         rss_bytes: snapshot.own.rss_bytes,
         map_bytes: snapshot.maps.iter().map(|map| map.bytes).sum(),
-        dropped: DroppedRow {
-            threads: snapshot.lost.threads,
-            latency: snapshot.lost.records,
-            errors: snapshot.lost.errors,
-            exemplars: snapshot.exemplars.overwritten,
-            dead: snapshot.lost.dead,
-            disk: snapshot.lost.disk,
-        },
+        dropped: DroppedRow::of(snapshot),
         probes: snapshot.probes.iter().enumerate().map(probe).collect(),
     }
 }

@@ -265,7 +265,7 @@ fn programs(out: &mut String, report: &Report) {
 
 fn footer(out: &mut String, report: &Report) {
     let own = &report.own;
-    let lost = own.dropped.threads.saturating_add(own.dropped.latency);
+    let lost = own.dropped.all();
     let share = percent(own.cpu_ns as f64 / report.interval_ns.max(1) as f64);
     let _ = writeln!(
         out,
@@ -283,12 +283,13 @@ fn footer(out: &mut String, report: &Report) {
         );
         return;
     }
-    for probe in own.probes.iter().filter(|p| !p.running) {
-        let _ = writeln!(out, "{} does not run: {}", probe.name, probe.reason.as_deref().unwrap_or_default());
+    // One that rests has no reason not to run.
+    for (probe, reason) in own.probes.iter().filter_map(|p| Some((p, p.reason.as_deref()?))) {
+        let _ = writeln!(out, "{} does not run: {reason}", probe.name);
     }
-    let worst = [report.quality.syscalls, report.quality.runqueue, report.quality.network].into_iter().max();
-    if worst == Some(Quality::LowerBound) {
-        let _ = writeln!(out, "≥ marks lower bounds: a map was full.");
+    let of_less = report.quality.of_quality(Quality::LowerBound);
+    if !of_less.is_empty() {
+        let _ = writeln!(out, "≥ Events were lost: of {} there was at least as much as is said.", of_less.join(", "));
     }
     for row in &report.sampling {
         let _ = writeln!(out, "≈ To keep the budget, {}.", row.sentence);

@@ -16,6 +16,7 @@ use syscalls::Sysno;
 use super::Source;
 use super::host::{boottime_ns, monotonic_ns, read_host, read_own, unix_s};
 use super::leaving::Leaving;
+use super::missed;
 use super::procs::Processes;
 use super::watch::Watch;
 use crate::core::budget::Plan;
@@ -364,6 +365,8 @@ impl Source for Live {
             disk_processes: disk.processes.len(),
         };
         let lost = self.lost();
+        let programs = self.meter.read();
+        let qualities = missed::lowered(self.kernel.qualities, &self.kernel.probes, &programs.misses);
         let sample = Sample {
             at_ns,
             unix_s,
@@ -385,13 +388,13 @@ impl Source for Live {
             connections_trouble: connections.trouble,
             blame,
             own: read_own(self.last_read),
-            programs: self.meter.read(),
+            programs,
             maps: map_uses(self.kernel.sizes, used, lost),
             lost,
             errors,
             exemplars,
             sampling: self.watch.sampling(at_ns),
-            qualities: self.kernel.qualities,
+            qualities,
             only: Arc::clone(&self.kernel.only),
             probes: Arc::clone(&self.kernel.probes),
         };

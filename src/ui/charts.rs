@@ -57,7 +57,9 @@ pub fn heatmap(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer, pick: impl Fn(&Tick)
     let empty = Histogram::new();
     let mut columns: Vec<Option<&Histogram>> = vec![None; blank];
     columns.extend(picked.iter().map(|histogram| Some(histogram.as_deref().unwrap_or(&empty))));
-    Heatmap { columns: &columns, seconds_per_column: ctx.snapshot().seconds(), theme: ctx.theme }.render(area, buf);
+    // One interval may be much longer than asked for (a kscope that was stopped): what the axis says is the sum of all.
+    let seconds_per_column = ctx.history.reach_s(columns.len()) / columns.len().max(1) as f64;
+    Heatmap { columns: &columns, seconds_per_column, theme: ctx.theme }.render(area, buf);
 }
 
 /// The frame of a pane; draws why there is nothing in it, when its group is not measured, and then returns no room.

@@ -173,7 +173,8 @@ fn header(app: &App, area: Rect, buf: &mut Buffer) {
         piece(format!("{} cpu", host.cpus), theme.dim, 8),
         piece(format!("up {}", units::age(host.uptime_s.saturating_mul(1_000_000_000))), theme.dim, 9),
     ];
-    let middle = vec![state, piece(clock(snapshot.unix_s, app.utc_offset_s), theme.text, 1)];
+    let mut middle = vec![state, piece(clock(snapshot.unix_s, app.utc_offset_s), theme.text, 1)];
+    middle.extend(late(app, snapshot).map(|text| piece(text, theme.warn, 0)));
     let percent = if area.width < SHORT { units::percent } else { units::fine_percent };
     let (cost, lost) = self_use(app, snapshot, percent);
     let right = vec![
@@ -194,12 +195,21 @@ fn self_use(app: &App, snapshot: &Snapshot, percent: fn(f64) -> String) -> (Piec
     let cost_style = if cost >= budget.unwrap_or(COST_WARN) { theme.warn } else { theme.dim };
     let of = budget.map(|budget| format!(" of {}", units::percent(budget))).unwrap_or_default();
     let text = format!("cost {}{of}", cpu_share(quality, Some(cost), percent));
-    let lost = snapshot.lost_ever.total();
+    let lost = snapshot.lost_ever.total().saturating_add(snapshot.programs.missed());
     let lost_style = if lost > 0 { theme.bad } else { theme.dim };
     (
         piece(text, cost_style, 2),
         piece(format!("lost {}", units::count(lost)), lost_style, if lost > 0 { 0 } else { 2 }),
     )
+}
+
+/// An interval that took this many times as long as asked for is said to be late: kscope was stopped, or not let run.
+const LATE: f64 = 2.0;
+
+/// How long the interval was, if it was much longer than asked for. Rates are over what it was.
+fn late(app: &App, snapshot: &Snapshot) -> Option<String> {
+    let is_late = snapshot.seconds() > app.interval.as_secs_f64() * LATE;
+    is_late.then(|| format!("▲ late: over {}", units::age(snapshot.interval_ns)))
 }
 
 fn interval_text(app: &App) -> String {

@@ -173,10 +173,17 @@ impl History {
         self.weight
     }
 
-    /// From the begin of the oldest to the end of the newest, seconds.
+    /// From the begin of the oldest to the end of the newest, seconds. By the lengths of intervals: the time of day may be set.
     pub fn span_s(&self) -> f64 {
-        let begin = self.ticks.front().map(|t| t.snapshot.unix_s - t.snapshot.seconds());
-        begin.zip(self.latest()).map_or(0.0, |(begin, newest)| newest.snapshot.unix_s - begin)
+        self.ticks.iter().map(|tick| tick.snapshot.seconds()).sum()
+    }
+
+    /// Seconds that the last `n` intervals cover, each as long as it was. Those before the first count as the middle one.
+    pub fn reach_s(&self, n: usize) -> f64 {
+        let mut lengths: Vec<f64> = self.last(n).map(|tick| tick.snapshot.seconds()).collect();
+        lengths.sort_by(f64::total_cmp);
+        let middle = lengths.get(lengths.len() / 2).copied().unwrap_or(1.0);
+        lengths.iter().sum::<f64>() + middle * (n - lengths.len()) as f64
     }
 
     /// The last `n` intervals, oldest first.
@@ -279,6 +286,20 @@ mod tests {
         assert_eq!(history.last(2000).count(), TICKS);
         assert_eq!(history.latest().map(|t| t.snapshot.unix_s), Some(1199.0));
         assert_eq!(history.weight, history.ticks.iter().map(|t| t.weight()).sum::<usize>());
+    }
+
+    #[test]
+    fn time_is_the_sum_of_intervals_whatever_the_clock_says() {
+        let mut history = History::default();
+        (0..10).for_each(|s| history.push(snapshot(s), &Look::default()));
+        // Stopped for a minute, and the time of day was set back by an hour and forth by two.
+        let late = Snapshot { interval_ns: 60_000_000_000, unix_s: -3_590.0, ..(*snapshot(0)).clone() };
+        history.push(Arc::new(late), &Look::default());
+        history.push(snapshot(3_600), &Look::default());
+        assert_eq!((history.span_s(), history.reach_s(2), history.reach_s(12)), (71.0, 61.0, 71.0));
+        // Where nothing was measured yet, an interval is an ordinary one.
+        assert_eq!(history.reach_s(20), 79.0);
+        assert_eq!(History::default().reach_s(5), 5.0);
     }
 
     #[test]

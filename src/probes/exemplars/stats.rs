@@ -100,9 +100,10 @@ impl Exemplars {
         self.overwritten = self.overwritten.saturating_add(later.overwritten);
     }
 
-    /// Forgets those that returned more than [`KEPT_S`] before `unix_s`.
+    /// Forgets those that returned more than [`KEPT_S`] before `unix_s`; and those that did after it, since the time of day was
+    /// set back meanwhile, and nobody can say how old they are.
     pub fn forget(&mut self, unix_s: f64) {
-        self.list.retain(|e| e.unix_s >= unix_s - KEPT_S);
+        self.list.retain(|e| (unix_s - KEPT_S..unix_s + 1.0).contains(&e.unix_s));
     }
 
     /// All of them, by call, then the slowest first.
@@ -190,6 +191,15 @@ mod tests {
         }
         assert!(kept.list().iter().all(|e| e.unix_s >= 139.0));
         assert_eq!(kept.overwritten, 200);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_keep_them_for_longer() {
+        let mut kept = Exemplars::new(vec![one(0, 100, 7_199.5)], 0);
+        kept.forget(7_200.0);
+        assert_eq!(kept.list().len(), 1);
+        kept.forget(3_601.0);
+        assert!(kept.list().is_empty());
     }
 
     #[test]

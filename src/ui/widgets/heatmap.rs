@@ -30,7 +30,7 @@ const SHAPES: [&str; 4] = ["░", "▒", "▓", "█"];
 pub struct Heatmap<'a> {
     /// Oldest first. `None` is "not recorded", which differs from an empty histogram.
     pub columns: &'a [Option<&'a Histogram>],
-    /// The time that one column stands for, in seconds.
+    /// The time that one column stands for in the mean, in seconds.
     pub seconds_per_column: f64,
     /// The styles; its ramp gives the colours.
     pub theme: &'a Theme,
