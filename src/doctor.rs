@@ -6,17 +6,15 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::DoctorArgs;
+use crate::output::print;
 use kscope::core::units::{bytes, count, printable};
 use kscope::kernel::doctor::{Findings, State, examine};
 
 /// Examines this host and prints what was found. Fails when something is impossible.
 pub fn run(args: DoctorArgs) -> Result<()> {
     let findings = examine();
-    if args.json {
-        println!("{}", as_json(&findings));
-    } else {
-        print!("{}", text(&findings));
-    }
+    let text = if args.json { format!("{}\n", as_json(&findings)) } else { text(&findings) };
+    print(&text)?;
     if !findings.is_well() {
         bail!("not everything can be measured on this host");
     }

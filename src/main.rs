@@ -4,6 +4,8 @@ mod cli;
 mod config;
 mod doctor;
 mod failure;
+mod log;
+mod output;
 mod report;
 mod run;
 mod sampler;
@@ -14,12 +16,10 @@ use std::fs::File;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, FilterArgs};
 use failure::BadInput;
@@ -47,15 +47,16 @@ fn main() -> ExitCode {
             return ExitCode::from(if asked { 0 } else { 2 });
         }
     };
-    match catch_unwind(|| start(&cli)) {
+    terminal::give_back_on_panic();
+    match catch_unwind(|| start(&cli).and_then(|()| log::check())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         // The panic hook has given the terminal back and said what happened.
         Err(_) => ExitCode::FAILURE,
         Ok(Err(error)) => {
             // Paths and names that were given are in it.
-            eprintln!("kscope: {}.", printable_lines(&format!("{error:#}")));
+            output::say(&format!("{}.", printable_lines(&format!("{error:#}"))));
             if let Some(load) = error.downcast_ref::<LoadError>() {
-                eprintln!("        {}", load.advice());
+                output::advise(&load.advice());
             }
             ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
         }
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> Result<()> {
-    log_to(cli.dashboard.log.as_deref())?;
+    log::to(cli.dashboard.log.as_deref())?;
     if let Some(hook) = cli.dashboard.from_hook {
         ladder::begin_at(hook);
     }
@@ -104,16 +105,6 @@ fn create(path: &Path, what: &str) -> Result<File> {
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
-}
-
-/// A log, if one is asked for, goes to a file: standard error is the terminal that the dashboard draws on.
-fn log_to(path: Option<&Path>) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let file = create(path, "the log")?;
-    file.set_len(0).with_context(|| format!("cannot empty the log {}", path.display()))?;
-    let filter = EnvFilter::try_from_env("KSCOPE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(Mutex::new(file)).init();
-    Ok(())
 }
 
 fn is_printable(given: &OsStr) -> bool {

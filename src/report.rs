@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::{Format, ReportArgs, With};
+use crate::output::{print, say};
 use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::sampler_panic;
 use kscope::core::filter::Filter;
@@ -26,7 +27,7 @@ use kscope::model::Snapshot;
 use kscope::privileged::Separated;
 use kscope::privileged::command::Waiting;
 use kscope::probes::own::stats::Counting;
-use kscope::source::When;
+use kscope::source::{When, without_procfs};
 use kscope::verdicts::{Facts, Window, verdicts};
 
 /// How long it measures when nothing else is said.
@@ -64,10 +65,15 @@ pub async fn run(
         interests: interests(args, filter),
     };
     sampler::start(begin, separated, messages, asked)?;
-    let Some(Message::Begun) = told(inbox.recv().await)? else { bail!("nothing was measured") };
+    let Some(Message::Begun) = told(inbox.recv().await)? else {
+        bail!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known"))
+    };
+    if let Some(trouble) = without_procfs() {
+        say(trouble);
+    }
     // Who reads that it measures may ask it to stop.
     let mut stop = Stop::new(args)?;
-    eprintln!("kscope: measuring{}", if args.command.is_empty() { "" } else { " the command" });
+    say(if args.command.is_empty() { "measuring" } else { "measuring the command" });
     let name = args.command.first().map(OsString::as_os_str).unwrap_or_default();
     let mut child = command.map(|command| Child::start(command, name)).transpose()?;
     let pid = child.as_ref().map(|child| child.pid.as_raw_nonzero().get().unsigned_abs());
@@ -88,9 +94,12 @@ pub async fn run(
             }
         }
     }
+    // What came before a panic is not the whole interval.
+    if let Some(panic) = sampler_panic() {
+        bail!("the sampler stopped: {panic}");
+    }
     let Total { sum, family, facts } = total;
-    let sum =
-        sum.ok_or_else(|| anyhow!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known")))?;
+    let sum = sum.ok_or_else(|| anyhow!("nothing was measured"))?;
     let scope = scope(&sum, filter, family);
     let command = pid.map(|pid| result(pid, status));
     write(args, output, &Report::new(&sum, &scope, command, verdicts(&Window::new(facts.iter()))))
@@ -113,7 +122,7 @@ fn interests(args: &ReportArgs, filter: &Filter) -> Interests {
 /// Says on standard error what is to be said there.
 fn told(message: Option<Message>) -> Result<Option<Message>> {
     match &message {
-        Some(Message::Note(text)) => eprintln!("kscope: {text}"),
+        Some(Message::Note(text)) => say(text),
         Some(Message::Failed(_)) => {}
         _ => return Ok(message),
     }
@@ -149,7 +158,7 @@ impl Total {
         }
         if let Counting::Denied(reason) = &part.programs.counting {
             let so = if part.sampling.budget.is_some() { ", so no budget can be kept" } else { "" };
-            eprintln!("kscope: what the programs cost is not measured{so}. {reason}");
+            say(&format!("what the programs cost is not measured{so}. {reason}"));
         }
         self.sum = Some(part.clone());
     }
@@ -265,10 +274,10 @@ fn scope(total: &Snapshot, filter: &Filter, family: Option<Family>) -> Scope {
         .map(|p| p.id)
         .collect();
     for pid in filter.pids.iter().filter(|pid| !chosen.iter().any(|id| id.pid == **pid)) {
-        eprintln!("kscope: there was no process {pid} in the interval.");
+        say(&format!("there was no process {pid} in the interval."));
     }
     if chosen.is_empty() && filter.pids.is_empty() {
-        eprintln!("kscope: no process matched {filter} in the interval.");
+        say(&format!("no process matched {filter} in the interval."));
     }
     Scope::Only(chosen)
 }
@@ -287,11 +296,7 @@ fn write(args: &ReportArgs, output: Option<File>, report: &Report) -> Result<()>
         Some(file) => replace(file, &text).with_context(|| {
             format!("cannot write {}", args.output.as_deref().unwrap_or(Path::new("the report")).display())
         }),
-        None => match io::stdout().lock().write_all(text.as_bytes()) {
-            // The reader has gone (`kscope report | head`): it has what it wanted.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written.context("cannot write to standard output"),
-        },
+        None => print(&text),
     }
 }
 

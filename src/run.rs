@@ -19,7 +19,7 @@ use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::{Screen, sampler_panic};
 use kscope::core::filter::Filter;
 use kscope::privileged::Separated;
-use kscope::source::When;
+use kscope::source::{When, without_procfs};
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::everything::Arrangement;
 use kscope::ui::theme::Theme;
@@ -170,7 +170,9 @@ impl Signals {
 fn settings(args: &Dashboard, config: Config, filter: Filter) -> Result<(Settings, Vec<String>)> {
     let user_theme_dir = config::dir().map(|dir: PathBuf| dir.join("themes"));
     let theme = args.theme.clone().or(config.theme).unwrap_or_else(|| "dark".into());
-    let (theme, notes) = Theme::load(&theme, user_theme_dir.as_deref()).map_err(|error| BadInput(error.to_string()))?;
+    let (theme, mut notes) =
+        Theme::load(&theme, user_theme_dir.as_deref()).map_err(|error| BadInput(error.to_string()))?;
+    notes.extend(without_procfs().map(str::to_owned));
     let view = match args.view.clone().or(config.view) {
         None => View::Overview,
         Some(name) => View::named(&name).ok_or_else(|| unknown_view(&name))?,

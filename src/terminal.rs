@@ -40,7 +40,6 @@ impl Screen {
                 "the dashboard needs a terminal for its input and output; `kscope report` prints one summary without",
             ));
         }
-        give_back_on_panic();
         end_with_the_terminal()?;
         enter()?;
         let terminal = Terminal::new(CrosstermBackend::new(stdout()));
@@ -117,14 +116,20 @@ fn end_with_the_terminal() -> io::Result<()> {
     thread::Builder::new().name("hang-up".into()).spawn(watch).map(drop)
 }
 
-fn give_back_on_panic() {
+/// Has every panic give the terminal back, and end the program: that of the sampler by way of the main thread, which says so;
+/// that of another thread at once, since what it did would be missing from then on without a word.
+pub fn give_back_on_panic() {
     let default = panic::take_hook();
+    let main = thread::current().id();
     panic::set_hook(Box::new(move |info| {
         if thread::current().name() == Some(SAMPLER) {
             let _ = SAMPLER_PANIC.set(info.to_string());
-        } else {
-            leave();
-            default(info);
+            return;
+        }
+        leave();
+        default(info);
+        if thread::current().id() != main {
+            std::process::exit(1);
         }
     }));
 }
