@@ -42,7 +42,7 @@ fn main() -> ExitCode {
                 // A closed pipe is no reason to fail.
                 let _ = error.print();
             } else {
-                eprint!("{}", printable_lines(&error.to_string()));
+                output::raw(&printable_lines(&error.to_string()));
             }
             return ExitCode::from(if asked { 0 } else { 2 });
         }

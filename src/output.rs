@@ -26,3 +26,8 @@ pub fn say(text: &str) {
 pub fn advise(text: &str) {
     let _ = writeln!(io::stderr(), "        {text}");
 }
+
+/// Writes what is made up already, on standard error.
+pub fn raw(text: &str) {
+    let _ = write!(io::stderr(), "{text}");
+}

@@ -65,7 +65,7 @@ pub struct Output {
 }
 
 impl Running {
-    /// This command in the background.
+    /// Runs a command that turns into kscope, or starts it.
     pub fn spawn(mut command: Command) -> Self {
         let spawned = Instant::now();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -109,9 +109,14 @@ impl Running {
 
     /// Asks it to stop measuring, and waits until it has ended.
     pub fn stop(self) -> Output {
+        self.ask_to_stop();
+        self.finish()
+    }
+
+    /// Asks it to stop measuring.
+    pub fn ask_to_stop(&self) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::INT)
             .expect("it runs as long as it measures");
-        self.finish()
     }
 
     /// Kills it, or a process of its, and waits until it has ended.

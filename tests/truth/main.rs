@@ -17,6 +17,7 @@ mod disk;
 mod doctor;
 mod errors;
 mod exemplars;
+mod faults;
 mod filters;
 mod kscope;
 mod ladder;
@@ -29,6 +30,7 @@ mod page;
 mod process;
 mod runqueue;
 mod separate;
+mod storms;
 mod stuck;
 mod syscalls;
 mod terminal;
@@ -76,6 +78,8 @@ fn trials() -> Vec<Trial> {
         verdicts::CASES,
         connections::CASES,
         separate::CASES,
+        storms::CASES,
+        faults::CASES,
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
@@ -84,7 +88,15 @@ fn trials() -> Vec<Trial> {
     let blame = blame::CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported]));
     let quota =
         blame::QUOTA_CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported, blame::quotas]));
-    let screen = [dashboard::CASES, lifecycle::CASES, stuck::SCREEN_CASES, lives::SCREEN_CASES].concat();
+    let screen = [
+        dashboard::CASES,
+        lifecycle::CASES,
+        stuck::SCREEN_CASES,
+        lives::SCREEN_CASES,
+        storms::SCREEN_CASES,
+        faults::SCREEN_CASES,
+    ]
+    .concat();
     let screen = screen.into_iter().map(|case| trial(case, &[privileges, btf, terminal::missing]));
     let colliding = causes::COLLIDING.iter().map(|case| trial(*case, &[privileges, btf, causes::no_collisions]));
     let limited = page::LIMITED.iter().map(|case| trial(*case, &[privileges, btf, page::no_limits]));
@@ -95,6 +107,8 @@ fn trials() -> Vec<Trial> {
     all.extend(sockets);
     all.extend(blame);
     all.extend(quota);
+    all.extend(storms::trials());
+    all.extend(faults::trials());
     all.extend(disk::trials());
     all.extend(command::trials());
     all.extend(own);

@@ -26,6 +26,7 @@ use crate::ordinary;
 use crate::page;
 use crate::process;
 use crate::runqueue;
+use crate::storms;
 use crate::stuck;
 use crate::syscalls;
 use crate::time;
@@ -57,6 +58,7 @@ pub fn main(args: &[String]) -> ExitCode {
         stuck::workload,
         verdicts::workload,
         blame::workload,
+        storms::workload,
     ];
     let Some(facts) = groups.iter().find_map(|group| group(name, args)) else {
         eprintln!("no workload {name}");
