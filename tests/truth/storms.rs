@@ -127,7 +127,8 @@ fn threads_while_stopped() {
     const THREADS: u64 = 40_000;
     let bystander = std::cell::Cell::new(0);
     let (report, facts) = around(&["threads-in-turn", "40000", "3"], |kscope, command| {
-        let mut before = Command::new(workload_path()).args(["--workload", "getppid", "4000"]).spawn().unwrap();
+        let mut before = Command::new(workload_path());
+        let mut before = before.args(["--workload", "getppid", "4000"]).stderr(Stdio::null()).spawn().unwrap();
         bystander.set(before.id());
         assert!(before.wait().unwrap().success());
         send(kscope, Signal::STOP);
