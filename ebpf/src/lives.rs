@@ -17,6 +17,7 @@ use kscope_layout::{RecordKey, lost};
 use crate::globals::{self, get};
 use crate::latency::add_atomic;
 use crate::maps::{LIVES, lose};
+use crate::takeover::take_over;
 use crate::task::Task;
 use crate::thread;
 
@@ -40,8 +41,12 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: when nothing can fail any more.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    if thread::is_measured(Task::new(ctx.arg(0))) {
+    let (task, old) = (Task::new(ctx.arg(0)), ctx.arg::<u32>(1));
+    if thread::is_measured(task) {
         happened(events::EXECS);
+        if old != task.tid() {
+            take_over(task, old);
+        }
     }
     0
 }

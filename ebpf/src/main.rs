@@ -28,6 +28,7 @@ mod network;
 mod process;
 mod runqueue;
 mod syscalls;
+mod takeover;
 mod task;
 mod thread;
 

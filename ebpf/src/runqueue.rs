@@ -198,7 +198,9 @@ fn wake(entry: Entry) {
 #[btf_tracepoint(function = "sched_wakeup_new")]
 pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     let task = Task::new(ctx.arg(0));
-    if let Some(entry) = thread::of(task, task.tid()) {
+    let tid = task.tid();
+    thread::end_namesake(tid, task.start_ns());
+    if let Some(entry) = thread::of(task, tid) {
         let parent = Task::current();
         entry.write(|t| {
             t.parent_tgid = parent.tgid();

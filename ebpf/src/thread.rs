@@ -12,7 +12,7 @@ use core::ptr;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use kscope_layout::cause::{self, Beside};
-use kscope_layout::{CACHE_CELLS, NO_CALL, Thread, ThreadKey, flags, lost, state};
+use kscope_layout::{CACHE_CELLS, DEAD, NO_CALL, Thread, ThreadKey, flags, lost, state};
 
 use crate::cause::blocked;
 use crate::globals::{self, get};
@@ -83,9 +83,20 @@ fn elsewhere(task: Task, tid: u32) -> Option<Entry> {
     (!found.is_null()).then_some(Entry(found))
 }
 
+/// Makes the entry in the slot of a new thread's id final if it is that of another thread, which had the id before and whose last
+/// switch was not seen: the new one must not go on with its numbers.
+#[inline(always)]
+pub fn end_namesake(tid: u32, start_ns: u64) {
+    if let Some(entry) = in_slot(tid)
+        && entry.get().start_ns != start_ns
+    {
+        entry.get().tid = tid | DEAD;
+    }
+}
+
 /// The entry in the thread's own slot, if it is its own.
 #[inline(always)]
-fn in_slot(tid: u32) -> Option<Entry> {
+pub fn in_slot(tid: u32) -> Option<Entry> {
     let slot = THREADS.get_ptr_mut(tid & get(&globals::SLOT_MASK))?;
     // SAFETY: not null, a map value. Volatile: user space frees slots.
     (unsafe { (&raw const (*slot).tid).read_volatile() } == tid).then_some(Entry(slot))
