@@ -1,6 +1,7 @@
 //! What the machine says of itself: name, kernel, load, and what kscope uses of it.
 
 use std::fs;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::process::getpid;
@@ -11,14 +12,43 @@ use crate::core::units::printable;
 use crate::model::{Host, Own};
 use crate::privileged;
 
-/// Nanoseconds of `CLOCK_MONOTONIC`: the clock of the programs (`bpf_ktime_get_ns`).
+/// Nanoseconds of the host's `CLOCK_MONOTONIC`: the clock of the programs (`bpf_ktime_get_ns`).
 pub fn monotonic_ns() -> u64 {
-    nanoseconds(ClockId::Monotonic)
+    nanoseconds(ClockId::Monotonic).saturating_add_signed(-OFFSETS.monotonic_ns)
 }
 
-/// Nanoseconds of `CLOCK_BOOTTIME`: the clock of starts.
+/// Nanoseconds of the host's `CLOCK_BOOTTIME`: the clock of starts.
 pub fn boottime_ns() -> u64 {
-    nanoseconds(ClockId::Boottime)
+    nanoseconds(ClockId::Boottime).saturating_add_signed(-OFFSETS.boottime_ns)
+}
+
+/// By how much procfs shows starts later than the host has them, ns.
+pub fn shown_later_ns() -> i64 {
+    OFFSETS.boottime_ns
+}
+
+/// How far this process's clocks are ahead of the host's: programs know those of the host only. Not 0 in a time namespace of its
+/// own (`unshare --time`), where it stays the same as long as a process lives.
+static OFFSETS: LazyLock<Offsets> =
+    LazyLock::new(|| Offsets::parse(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default()));
+
+#[derive(Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
+struct Offsets {
+    monotonic_ns: i64,
+    boottime_ns: i64,
+}
+
+impl Offsets {
+    /// Lines of a clock's name, seconds and nanoseconds. What is not there is 0: before Linux 5.6 all clocks were the host's.
+    fn parse(text: &str) -> Self {
+        let of = |clock: &str| {
+            let mut fields = text.lines().find_map(|line| line.strip_prefix(clock))?.split_whitespace();
+            let mut next = || fields.next()?.parse::<i64>().ok();
+            next()?.checked_mul(1_000_000_000)?.checked_add(next()?)
+        };
+        Self { monotonic_ns: of("monotonic").unwrap_or(0), boottime_ns: of("boottime").unwrap_or(0) }
+    }
 }
 
 /// Seconds since 1970, UTC.
@@ -31,6 +61,14 @@ fn nanoseconds(clock: ClockId) -> u64 {
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);
     let rest = u64::try_from(t.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// What is missing where there is no procfs, as a sentence.
+pub fn without_procfs() -> Option<&'static str> {
+    let is_there = fs::exists("/proc/self/stat").unwrap_or(false);
+    (!is_there).then_some(
+        "/proc is not mounted: processes have no command lines, users and cgroups, and what devices and interfaces count is not known. To mount it: `mount -t proc proc /proc`.",
+    )
 }
 
 /// The machine as it is now.
@@ -46,7 +84,7 @@ pub fn read_host() -> Host {
         cpus: online_cpus(),
         load,
         threads,
-        uptime_s: nanoseconds(ClockId::Boottime) / 1_000_000_000,
+        uptime_s: boottime_ns() / 1_000_000_000,
     }
 }
 
@@ -96,5 +134,18 @@ pub fn read_own(read: Duration) -> Own {
         cpu_ns: nanoseconds(ClockId::ProcessCPUTime) + cpu_ns,
         rss_bytes: rss_pages * rustix::param::page_size() as u64 + private_bytes,
         read_ns: u64::try_from(read.as_nanos()).unwrap_or(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_of_a_namespace_are_told_from_those_of_the_host() {
+        let offsets = Offsets::parse("monotonic       -3600         5\nboottime        86400         0\n");
+        assert_eq!(offsets, Offsets { monotonic_ns: -3_599_999_999_995, boottime_ns: 86_400_000_000_000 });
+        assert_eq!(Offsets::parse(""), Offsets::default());
+        assert_eq!(Offsets::parse("monotonic x y\nboottime 9999999999999999 0"), Offsets::default());
     }
 }

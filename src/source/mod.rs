@@ -5,6 +5,7 @@ mod host;
 mod interval;
 mod leaving;
 mod live;
+mod missed;
 mod origin;
 pub(crate) mod procfs;
 pub(crate) mod procs;
@@ -13,6 +14,7 @@ mod watch;
 use std::io;
 
 pub use crate::kernel::run_stats::When;
+pub use host::without_procfs;
 pub use interval::{Intervals, Pace};
 pub use live::Live;
 pub use origin::Otherwise;

@@ -6,10 +6,13 @@
 //! Invariant: `Ident`s are shared, not copied: as long as nothing changes, all samples hold the same one.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, os::unix::fs::MetadataExt as _};
 
+use super::host::shown_later_ns;
 use crate::core::ident::ProcessId;
 use crate::core::units::{printable, printable_bytes};
 use crate::model::Ident;
@@ -101,13 +104,14 @@ impl Processes {
         let dir = PathBuf::from(format!("/proc/{}", id.pid));
         let stat = Stat::parse(&fs::read(dir.join("stat")).ok()?)?;
         // The kernel shows the start in hundredths of a second (USER_HZ).
-        if stat.start_ticks.abs_diff(reading.start_ns / 10_000_000) > 1 {
+        let start_ns = reading.start_ns.saturating_add_signed(shown_later_ns());
+        if stat.start_ticks.abs_diff(start_ns / 10_000_000) > 1 {
             return None;
         }
         let uid = fs::metadata(&dir).map(|m| m.uid()).ok();
         Some(Ident {
             comm: stat.comm,
-            cmdline: fs::read(dir.join("cmdline")).map(|bytes| command_line(&bytes)).unwrap_or_default(),
+            cmdline: read_command_line(&dir.join("cmdline")).unwrap_or_default(),
             user: uid.map(|uid| self.user(uid)).unwrap_or_default(),
             cgroup: fs::read_to_string(dir.join("cgroup")).map(|text| cgroup_v2(&text)).unwrap_or_default(),
             ppid: stat.ppid,
@@ -144,8 +148,15 @@ impl Stat {
     }
 }
 
-/// The longest command line that is kept: argument lists can be megabytes.
+/// The longest command line that is read: argument lists can be megabytes, and a process may say that its own are gigabytes
+/// (`PR_SET_MM`).
 const MAX_COMMAND_LINE: usize = 4096;
+
+fn read_command_line(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_COMMAND_LINE as u64).read_to_end(&mut bytes)?;
+    Ok(command_line(&bytes))
+}
 
 pub(crate) fn command_line(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
