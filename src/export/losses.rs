@@ -53,7 +53,7 @@ impl DroppedRow {
 
 impl QualityRow {
     /// The names of the groups that are worth just this.
-    pub(super) fn of_quality(&self, quality: Quality) -> Vec<&'static str> {
+    pub(super) fn of_quality(self, quality: Quality) -> Vec<&'static str> {
         let groups = [
             ("system calls", self.syscalls),
             ("waits for a CPU", self.runqueue),

@@ -33,7 +33,6 @@ static OFFSETS: LazyLock<Offsets> =
     LazyLock::new(|| Offsets::parse(&fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default()));
 
 #[derive(Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "the unit belongs to the name")]
 struct Offsets {
     monotonic_ns: i64,
     boottime_ns: i64,

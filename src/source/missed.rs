@@ -10,8 +10,8 @@ use crate::model::{ProbeStatus, Qualities};
 
 /// What the numbers are worth, given the misses of the programs in the order of `probes`.
 pub fn lowered(mut qualities: Qualities, probes: &[ProbeStatus], misses: &[Option<u64>]) -> Qualities {
-    let missed = probes.iter().zip(misses).filter(|(_, misses)| misses.is_some_and(|n| n > 0));
-    let insights = missed.filter_map(|(probe, _)| PROGRAMS.iter().find(|p| p.name == probe.name).map(|p| p.insight));
+    let touched = probes.iter().zip(misses).filter(|(_, count)| count.is_some_and(|n| n > 0));
+    let insights = touched.filter_map(|(probe, _)| PROGRAMS.iter().find(|p| p.name == probe.name).map(|p| p.insight));
     for insight in insights {
         let lower = |quality: &mut Quality| *quality = quality.worst(Quality::LowerBound);
         let q = &mut qualities;
