@@ -172,7 +172,7 @@ fn threads_at_once() {
 
 /// Threads of four processes (one may not have so many) that are all there before the first of them makes its one call.
 fn at_once(threads: u64) -> Value {
-    const PROCESSES: u64 = 4;
+    const PROCESSES: usize = 4;
     let (mut ready, mut is_ready) = std::io::pipe().unwrap();
     let (mut go, going) = std::io::pipe().unwrap();
     let mut going = Some(going);
@@ -197,8 +197,8 @@ fn at_once(threads: u64) -> Value {
         }
         json!({})
     };
-    let children: Vec<_> = (0..PROCESSES).map(|_| in_child(|| crowd(threads / PROCESSES))).collect();
-    ready.read_exact(&mut [0; PROCESSES as usize]).unwrap();
+    let children: Vec<_> = (0..PROCESSES).map(|_| in_child(|| crowd(threads / PROCESSES as u64))).collect();
+    ready.read_exact(&mut [0; PROCESSES]).unwrap();
     drop(going);
     let pids: Vec<Value> = children.into_iter().map(|child| child.join()["pid"].clone()).collect();
     json!({ "pids": pids })
