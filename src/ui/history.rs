@@ -298,8 +298,7 @@ mod tests {
         history.push(snapshot(3_600), &Look::default());
         assert_eq!((history.span_s(), history.reach_s(2), history.reach_s(12)), (71.0, 61.0, 71.0));
         // Where nothing was measured yet, an interval is an ordinary one.
-        assert_eq!(history.reach_s(20), 79.0);
-        assert_eq!(History::default().reach_s(5), 5.0);
+        assert_eq!((history.reach_s(20), History::default().reach_s(5)), (79.0, 5.0));
     }
 
     #[test]
