@@ -49,6 +49,7 @@ impl Hook {
         match self {
             Self::TpBtf | Self::Fexit | Self::Kprobe => self.name(),
             Self::Kretprobe => Self::Kprobe.name(),
+            Self::Procfs => Self::Procfs.name(),
         }
     }
 

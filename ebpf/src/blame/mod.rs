@@ -19,7 +19,7 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{Array, HashMap};
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::blame::{Cpu, FLUSH_EVERY, Pair, PairKey, Stretch, Wait, inside};
-use kscope_layout::{ABSENT, lost};
+use kscope_layout::{ABSENT, RecordKey, lost};
 
 use crate::globals::{self, get};
 use crate::maps::lose;
@@ -135,9 +135,8 @@ pub fn blame_migrate(ctx: BtfTracePointContext) -> i32 {
     if !is_whole(wait, waiter.task, opened) {
         return 0;
     }
-    let closed = *wait;
-    let from = Sums::of(waiter.accounts(), interrupts_of(closed.cpu, now, opened));
-    divide(&closed, &Ending { now, opened, sums: from }, &waiter.cpus());
+    let from = Sums::of(waiter.accounts(), interrupts_of(wait.cpu, now, opened));
+    divide(wait, &Ending { now, opened, sums: from }, &waiter.cpus());
     wait.queue = waiter.queue_on(to);
     let accounts = accounts_of(wait.queue);
     wait.since_ns = now;
@@ -204,61 +203,74 @@ fn is_whole(wait: &Wait, task: Task, opened: u64) -> bool {
 
 #[inline(always)]
 fn begin(waiter: Waiter, cpu: u32, now: u64, interrupts_ns: u64, accounts: Accounts) {
-    let wait = Wait {
-        since_ns: now,
-        began_ns: now,
-        exec_ns: waiter.task.exec_ns(),
-        interrupts_ns,
-        stolen_ns: accounts.stolen_ns,
-        throttled_ns: accounts.throttled_ns,
-        queue: waiter.queue(),
-        victim: waiter.owner(),
-        cpu,
-        throttled: waiter.throttled(),
-    };
-    if BLAME_WAITS.insert(&waiter.tid, &wait, u64::from(BPF_ANY)).is_err() {
-        lose(lost::BLAME);
-    }
+    // Filled in where it is: the stack has no room for one. Nobody takes one that begins at 0 for a wait.
+    let _ = BLAME_WAITS.insert(&waiter.tid, &NO_WAIT, u64::from(BPF_ANY));
+    let Some(wait) = BLAME_WAITS.get_ptr_mut(&waiter.tid) else { return lose(lost::BLAME) };
+    // SAFETY: a map value; the thread waits, so it is written by whoever holds the lock of its queue, as this does.
+    let wait = unsafe { &mut *wait };
+    wait.began_ns = now;
+    wait.exec_ns = waiter.task.exec_ns();
+    wait.interrupts_ns = interrupts_ns;
+    wait.stolen_ns = accounts.stolen_ns;
+    wait.throttled_ns = accounts.throttled_ns;
+    wait.queue = waiter.queue();
+    wait.victim = waiter.owner();
+    wait.cpu = cpu;
+    wait.throttled = waiter.throttled();
+    thread::barrier();
+    wait.since_ns = now;
 }
+
+/// What a new wait holds before it is filled in.
+static NO_WAIT: Wait = Wait {
+    since_ns: 0,
+    began_ns: 0,
+    exec_ns: 0,
+    interrupts_ns: 0,
+    stolen_ns: 0,
+    throttled_ns: 0,
+    queue: 0,
+    victim: RecordKey(0),
+    cpu: 0,
+    throttled: 0,
+};
 
 #[inline(always)]
 fn end(waiter: Waiter, cpu: u32, (now, opened): (u64, u64), sums: Sums) {
-    let Some(wait) = BLAME_WAITS.get_ptr(&waiter.tid) else { return };
+    let Some(wait) = BLAME_WAITS.get_ptr_mut(&waiter.tid) else { return };
     // SAFETY: a map value; nobody writes it while its thread is switched to.
-    let mut wait = unsafe { *wait };
+    let wait = unsafe { &mut *wait };
+    if is_whole(wait, waiter.task, opened) {
+        if wait.cpu != cpu {
+            // It was moved, and that was not seen: nobody knows when.
+            wait.cpu = ABSENT;
+        }
+        divide(wait, &Ending { now, opened, sums }, &waiter.cpus());
+    }
     let _ = BLAME_WAITS.remove(&waiter.tid);
-    if !is_whole(&wait, waiter.task, opened) {
-        return;
-    }
-    if wait.cpu != cpu {
-        // It was moved, and that was not seen: nobody knows when.
-        wait.cpu = ABSENT;
-    }
-    divide(&wait, &Ending { now, opened, sums }, &waiter.cpus());
 }
 
 /// The thread leaves a CPU and was not seen to get it: it waited for all of the time in which it did not run. What happened
 /// in the stretch `last`, in which it got the CPU, nobody knows.
 #[inline(always)]
 fn end_unseen(waiter: Waiter, cpu: u32, (now, opened): (u64, u64), last: &Stretch) {
-    let Some(wait) = BLAME_WAITS.get_ptr(&waiter.tid) else { return };
+    let Some(wait) = BLAME_WAITS.get_ptr_mut(&waiter.tid) else { return };
     // SAFETY: a map value; nobody writes it while its thread is on a CPU.
-    let mut wait = unsafe { *wait };
-    let _ = BLAME_WAITS.remove(&waiter.tid);
+    let wait = unsafe { &mut *wait };
     let ran = waiter.task.exec_ns().saturating_sub(wait.exec_ns);
     let end = now.saturating_sub(ran);
-    if wait.since_ns < opened || end <= wait.since_ns {
-        return;
+    if wait.since_ns >= opened && end > wait.since_ns {
+        if wait.cpu != cpu {
+            wait.cpu = ABSENT;
+        }
+        let sums = Sums {
+            interrupts_ns: last.interrupts_ns,
+            stolen_ns: last.stolen_ns,
+            throttled_ns: waiter.accounts().throttled_ns,
+        };
+        divide(wait, &Ending { now: end, opened, sums }, &waiter.cpus());
     }
-    if wait.cpu != cpu {
-        wait.cpu = ABSENT;
-    }
-    let sums = Sums {
-        interrupts_ns: last.interrupts_ns,
-        stolen_ns: last.stolen_ns,
-        throttled_ns: waiter.accounts().throttled_ns,
-    };
-    divide(&wait, &Ending { now: end, opened, sums }, &waiter.cpus());
+    let _ = BLAME_WAITS.remove(&waiter.tid);
 }
 
 /// What charging up to now needs to know.
