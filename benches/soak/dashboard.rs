@@ -74,7 +74,7 @@ impl Dashboard {
     }
 
     /// Bytes that it has drawn.
-    pub fn frames(&self) -> u64 {
+    pub fn drawn(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 

@@ -26,6 +26,7 @@ use record::{Record, Soak};
 /// Where a result is kept, between these two lines, with its plot beside.
 const DOCUMENT: &str = "docs/soak.md";
 const PLOT: &str = "docs/soak.svg";
+const PICTURE: &str = "![Memory, descriptors, losses and differences against time](soak.svg)";
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
@@ -67,7 +68,7 @@ fn start(args: &[String]) -> Result<bool> {
     let text = format!("{}\n{}\n{}", circumstances(time)?, rules::list(&judged), record::table(&soak));
     println!("{text}");
     if write {
-        keep(&text, &plot::svg(&soak))?;
+        keep(&format!("{PICTURE}\n\n{text}"), &plot::svg(&soak))?;
     }
     Ok(judged.iter().all(|rule| rule.holds))
 }
@@ -91,7 +92,7 @@ fn run(time: Duration) -> Result<Soak> {
     let every = time / LOOKS;
     // One that lasts from beginning to end, for what adds up slowly.
     let whole = drift::report_in_background(time.saturating_sub(EDGES));
-    let mut records = Vec::new();
+    let (mut records, mut drawn) = (Vec::new(), 0);
     for look in 1..=LOOKS {
         let short = drift::report_in_background(every.saturating_sub(EDGES));
         dashboard.use_until(begin + every * look)?;
@@ -100,13 +101,15 @@ fn run(time: Duration) -> Result<Soak> {
             at: begin.elapsed(),
             used: tree::used(dashboard.pid())?,
             lost: report.lost(),
+            drawn: dashboard.drawn() - drawn,
             drift: oracle.compare(&report),
         };
+        drawn += record.drawn;
         eprintln!("soak: {}", record.line());
         records.push(record);
     }
     let whole = whole.join().map_err(|_| anyhow::anyhow!("the report's thread ended badly"))??;
-    let soak = Soak { records, whole: (whole.lost(), oracle.compare(&whole)), intervals: dashboard.frames() };
+    let soak = Soak { records, whole: (whole.lost(), oracle.compare(&whole)) };
     drop((dashboard, oracle, load));
     Ok(soak)
 }

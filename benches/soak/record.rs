@@ -14,6 +14,8 @@ pub struct Record {
     pub used: Used,
     /// What the report of the last minute says was lost, and how many single calls were overwritten.
     pub lost: (u64, u64),
+    /// Bytes that the dashboard drew since the look before: none is a dashboard that stands still.
+    pub drawn: u64,
     /// By how much it differs from other accounts, percent.
     pub drift: [Option<f64>; 4],
 }
@@ -24,8 +26,6 @@ pub struct Soak {
     pub records: Vec<Record>,
     /// Losses and differences of the report that lasted all the time.
     pub whole: ((u64, u64), [Option<f64>; 4]),
-    /// Bytes that the dashboard drew.
-    pub intervals: u64,
 }
 
 impl Record {
@@ -57,6 +57,7 @@ fn cells(record: &Record) -> Vec<String> {
         used.processes.to_string(),
         used.threads.to_string(),
         used.descriptors.to_string(),
+        format!("{:.0} KiB", record.drawn as f64 / 1024.0),
         record.lost.0.to_string(),
         record.lost.1.to_string(),
     ];
@@ -67,15 +68,14 @@ fn cells(record: &Record) -> Vec<String> {
 /// The table, a line a look.
 pub fn table(soak: &Soak) -> String {
     let mut out = format!(
-        "| minute | RSS | PSS | processes | threads | descriptors | lost | single calls overwritten | {} |\n|--:|{}\n",
+        "| minute | RSS | PSS | processes | threads | descriptors | drawn | lost | single calls overwritten | {} |\n|--:|{}\n",
         WHAT.join(" | "),
-        "--:|".repeat(7 + WHAT.len())
+        "--:|".repeat(8 + WHAT.len())
     );
     for record in &soak.records {
         let _ = writeln!(out, "| {:.1} | {} |", record.minutes(), cells(record).join(" | "));
     }
     let ((lost, calls), drift) = &soak.whole;
-    let _ = writeln!(out, "| all | | | | | | {lost} | {calls} | {} |", drift.map(percent).join(" | "));
-    let _ = writeln!(out, "\nThe dashboard drew {:.1} MiB meanwhile.", soak.intervals as f64 / f64::from(1 << 20));
+    let _ = writeln!(out, "| all | | | | | | | {lost} | {calls} | {} |", drift.map(percent).join(" | "));
     out
 }

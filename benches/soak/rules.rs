@@ -36,9 +36,13 @@ pub fn judge(soak: &Soak) -> Vec<Rule> {
         ("descriptors", |r| r.used.descriptors as f64),
     ];
     for (name, of) in counts {
-        let grown = growth(&soak.records, of);
-        rules.push(Rule { holds: grown <= 0.0, said: format!("{name} do not grow in the same time: {grown:+.0}") });
+        let (first, second) = soak.records.split_at(soak.records.len() / 2);
+        let grown = most(second, of) - most(first, of);
+        let said = format!("{name} are not more in the second half than they were in the first: {grown:+.0}");
+        rules.push(Rule { holds: grown <= 0.0, said });
     }
+    let still = soak.records.iter().filter(|r| r.drawn == 0).count();
+    rules.push(Rule { holds: still == 0, said: format!("it draws between any two looks: not before {still} of them") });
     let lost = soak.whole.0.0 + soak.records.iter().map(|r| r.lost.0).sum::<u64>();
     rules.push(Rule { holds: lost == 0, said: format!("nothing is lost: {lost}") });
     for (name, drift) in WHAT.iter().zip(soak.whole.1) {
@@ -64,6 +68,10 @@ fn growth(records: &[Record], of: fn(&Record) -> f64) -> f64 {
     let quarter = records.len() / 4;
     let (before, last) = records.split_at(records.len() - quarter);
     median(last, of) - median(&before[before.len() - quarter.min(before.len())..], of)
+}
+
+fn most(records: &[Record], of: fn(&Record) -> f64) -> f64 {
+    records.iter().map(of).fold(0.0, f64::max)
 }
 
 fn median(records: &[Record], of: fn(&Record) -> f64) -> f64 {
