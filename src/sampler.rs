@@ -83,7 +83,7 @@ fn sample(start: &Start, separated: Separated, messages: &Sender<Message>, reque
     // The first sample asks for everybody's name, which may take longer than the first interval.
     let begin = Instant::now();
     let or = Otherwise { only: &start.only, services };
-    let mut intervals = Intervals::start(kernel, or, start.runs, start.budget, start.interests)
+    let mut intervals = Intervals::start(kernel, &or, start.runs, start.budget, start.interests)
         .context("the first sample cannot be read")?;
     let mut clock = Clock::new(start, begin, requests);
     let send = |message| messages.blocking_send(message).is_ok();

@@ -4,8 +4,8 @@
 
 mod conservation;
 mod csv;
-mod process;
 mod losses;
+mod process;
 mod report;
 mod sections;
 mod text;

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::conservation::NetworkTotal;
-use super::process::{DiskRow, TimeRow};
 use super::losses::DroppedRow;
+use super::process::{DiskRow, TimeRow};
 use super::sections::Sections;
 use crate::core::histogram::{ERROR_PERCENT, Histogram};
 use crate::core::ident::ProcessId;

@@ -168,15 +168,15 @@ fn refusal(program: Program, reason: String, error: &ProgramError) -> String {
 /// What an insight is worth, given how its programs stand: nothing when one that is needed does not run.
 pub fn quality(insight: Insight, probes: &[ProbeStatus]) -> Quality {
     let runs = |p: &Program| probes.iter().any(|s| s.name == p.name && s.state == ProbeState::Running);
-    let needed = |rung| {
-        let programs = PROGRAMS.iter().filter(move |p| p.insight == insight && p.hook.rung() == rung);
+    let needed = |at| {
+        let programs = PROGRAMS.iter().filter(move |p| p.insight == insight && p.hook.rung() == at);
         programs.filter(|p| !p.is_spare)
     };
-    let taken = (0..Hook::RUNGS).find(|rung| needed(*rung).next().is_some() && needed(*rung).all(runs));
-    match taken {
+    let stands = (0..Hook::RUNGS).find(|at| needed(*at).next().is_some() && needed(*at).all(runs));
+    match stands {
         None => Quality::NotAvailable,
         // Of those that wait in a function, more than the kernel keeps return addresses of are not seen to return.
-        Some(rung) if rung == Hook::Kretprobe.rung() => Quality::LowerBound,
+        Some(at) if at == Hook::Kretprobe.rung() => Quality::LowerBound,
         Some(_) => Quality::Exact,
     }
 }

@@ -63,7 +63,7 @@ impl Intervals {
     /// the beginning is in the first sample, so that nothing of it is missing in the first interval.
     pub fn start(
         loaded: Result<Loaded, LoadError>,
-        otherwise: Otherwise<'_>,
+        otherwise: &Otherwise<'_>,
         runs: When,
         budget: Option<f64>,
         interests: Interests,

@@ -32,10 +32,14 @@ pub fn lowered(mut qualities: Qualities, probes: &[ProbeStatus], misses: &[Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::hook::Hook;
     use crate::model::ProbeState;
 
     fn probes(names: &[&'static str]) -> Vec<ProbeStatus> {
-        names.iter().map(|name| ProbeStatus { name, hook: "tp_btf", state: ProbeState::Running }).collect()
+        names
+            .iter()
+            .map(|name| ProbeStatus { name, hook: Hook::TpBtf, state: ProbeState::Running, fallback: None })
+            .collect()
     }
 
     #[test]

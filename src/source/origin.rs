@@ -34,12 +34,12 @@ pub enum Origin {
 
 impl Origin {
     /// The best there is: the programs, or, where they could not be loaded, procfs.
-    pub fn best(loaded: Result<Loaded, LoadError>, otherwise: Otherwise<'_>, runs: When) -> Self {
+    pub fn best(loaded: Result<Loaded, LoadError>, otherwise: &Otherwise<'_>, runs: When) -> Self {
         match loaded {
             Ok(kernel) => Self::Programs(Box::new(Live::new(kernel, runs))),
             Err(error) => {
                 tracing::warn!("only procfs is read: {}", crate::kernel::advice::chain(&error));
-                Self::Procfs(Box::new(Procfs::instead_of(&error, &otherwise)))
+                Self::Procfs(Box::new(Procfs::instead_of(&error, otherwise)))
             }
         }
     }

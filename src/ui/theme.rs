@@ -291,7 +291,9 @@ fn build(name: &str, layers: &[(String, Table)], warnings: &mut Vec<String>) -> 
         }
     }
     // They name what is in the file, whatever that is.
-    warnings.iter_mut().for_each(|warning| *warning = printable(warning).into_owned());
+    for warning in &mut *warnings {
+        *warning = printable(warning).into_owned();
+    }
     theme.mono |= theme.heat.is_empty();
     if theme.mono {
         theme.heat.clear();

@@ -40,10 +40,16 @@ pub const READERS: [Reader; 7] = [
 ];
 
 /// Reads with the reader of this name.
+///
+/// # Panics
+///
+/// If there is no such reader, or it breaks a law.
 pub fn read(name: &str, bytes: &[u8]) {
     let reader = READERS.iter().find(|reader| reader.name == name);
     assert!(reader.is_some(), "there is no reader {name}");
-    reader.iter().for_each(|reader| (reader.read)(bytes));
+    if let Some(reader) = reader {
+        (reader.read)(bytes);
+    }
 }
 
 /// Fails unless a terminal shows this text as it is, in one line.

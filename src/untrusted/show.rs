@@ -19,7 +19,9 @@ const SIZE: (u16, u16) = (100, 30);
 pub fn show(parts: Vec<Snapshot>, choice: u8) {
     let facts: Vec<Facts> = parts.iter().map(Facts::of).collect();
     let said = verdicts(&Window::new(facts.iter()));
-    said.iter().for_each(|verdict| assert_harmless(&verdict.sentence));
+    for verdict in &said {
+        assert_harmless(&verdict.sentence);
+    }
     let whole = parts.iter().skip(1).fold(parts.first().cloned().unwrap_or_default(), |mut sum, part| {
         sum.append(part);
         sum
@@ -36,7 +38,9 @@ pub fn show(parts: Vec<Snapshot>, choice: u8) {
 fn draw(parts: &[Snapshot], choice: u8) {
     let view = View::ALL[usize::from(choice) % View::ALL.len()];
     let mut app = App::new(Settings { view, ..Settings::default() });
-    parts.iter().for_each(|part| app.on_snapshot(Arc::new(part.clone())));
+    for part in parts {
+        app.on_snapshot(Arc::new(part.clone()));
+    }
     let Ok(mut terminal) = Terminal::new(TestBackend::new(SIZE.0, SIZE.1));
     let Ok(_) = terminal.draw(|frame| app.draw(frame));
 }

@@ -48,7 +48,12 @@ fn law(name: &str) {
         println!("{}", path.display());
         read(name, bytes);
     }
-    runner(name).run(&any_bytes(), |bytes| Ok(read(name, &bytes))).unwrap();
+    runner(name)
+        .run(&any_bytes(), |bytes| {
+            read(name, &bytes);
+            Ok(())
+        })
+        .unwrap();
     let which = (0..corpus.len(), 0_usize..64, proptest::collection::vec((any::<usize>(), any::<u8>()), 0..6));
     let damaged = |(at, cut, changes): (usize, usize, Vec<(usize, u8)>)| {
         read(name, &damage(&corpus[at].1, cut.saturating_sub(48), &changes));

@@ -195,19 +195,38 @@ impl World {
                 write.rings.put(bytes.below(CPUS * RING), bytes.take())?;
                 write.made.put(bytes.below(CPUS), bytes.take())
             }
-            9 => Ok(put(&self.more, bytes)),
-            10 => Ok(put(&self.connections, bytes)),
+            9 => {
+                put(&self.more, bytes);
+                Ok(())
+            }
+            10 => {
+                put(&self.connections, bytes);
+                Ok(())
+            }
             11 => {
                 let device = bytes.take::<u32>();
                 if let Some(devices) = self.disk.devices.pretended() {
                     devices.put(device, if bytes.below(4) == 0 { bytes.take() } else { device % u32::from(DEVICES) });
                 }
-                Ok(put(&self.disk.requests, bytes))
+                put(&self.disk.requests, bytes);
+                Ok(())
             }
-            12 => Ok(put::<_, Asked>(&self.disk.processes, bytes)),
-            13 => Ok(put(&self.deaths, bytes)),
-            14 => Ok(put(&self.errors, bytes)),
-            _ => Ok(put::<PairKey, Pair>(&self.blame.pairs, bytes)),
+            12 => {
+                put::<_, Asked>(&self.disk.processes, bytes);
+                Ok(())
+            }
+            13 => {
+                put(&self.deaths, bytes);
+                Ok(())
+            }
+            14 => {
+                put(&self.errors, bytes);
+                Ok(())
+            }
+            _ => {
+                put::<PairKey, Pair>(&self.blame.pairs, bytes);
+                Ok(())
+            }
         }
     }
 }

@@ -141,7 +141,7 @@ struct Watch {
 impl Watch {
     fn start() -> Self {
         Self {
-            intervals: Intervals::start(loader::load(), Otherwise::default(), When::Never, None, Interests::default())
+            intervals: Intervals::start(loader::load(), &Otherwise::default(), When::Never, None, Interests::default())
                 .unwrap(),
             facts: Vec::new(),
         }

@@ -408,7 +408,7 @@ fn account_at(entry: &Beside, now_ns: u64) -> Account {
     let (ns, time) = (now_ns.saturating_sub(thread.since_ns), &mut account.time);
     match thread.state {
         state::RUNNING if thread.call != NO_CALL || thread.flags & flags::KTHREAD != 0 => {
-            time.kernel_ns = time.kernel_ns.saturating_add(ns)
+            time.kernel_ns = time.kernel_ns.saturating_add(ns);
         }
         state::RUNNING => time.user_ns = time.user_ns.saturating_add(ns),
         state::RUNNABLE => time.runnable_ns = time.runnable_ns.saturating_add(ns),
