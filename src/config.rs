@@ -122,8 +122,8 @@ mod tests {
         fn any_values_of_the_keys_are_a_configuration_or_a_sentence(
             lines in proptest::collection::vec(("theme|view|interval|budget|hide_waiting|columns|x", "(true|[0-9]{1,20}s?|\"[^\"]{0,9}\"|\\[\"[a-z]*\"\\]|.{0,9})"), 0..5)
         ) {
-            let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-            law(&text);
+            let lines: Vec<String> = lines.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            law(&lines.join("\n"));
         }
     }
 }
