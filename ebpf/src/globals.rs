@@ -6,7 +6,7 @@
 use core::ptr::read_volatile;
 
 use kscope_layout::cause::Classes;
-use kscope_layout::{ABSENT, CALL_ROWS, MAX_ONLY};
+use kscope_layout::{ABSENT, CALL_ROWS, MAX_ONLY, MAX_OWN};
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
@@ -171,8 +171,6 @@ globals! {
     SHARD_MASK = 0;
     /// Number of `rt_sigreturn` on this architecture: its "result" is a register of the code that the signal broke into.
     SIGRETURN_CALL = ABSENT;
-    /// Process id of kscope, whose system calls are not recorded.
-    SELF_TGID = 0;
 }
 
 /// What a call's number tells of a thread that is blocked in it, by row of the system-call table.
@@ -182,6 +180,10 @@ pub static CALL_CLASSES: Classes = [0; kscope_layout::CALL_ROWS as usize];
 /// Ids of the processes that alone are measured, then zeros; all zeros when everybody is.
 #[unsafe(no_mangle)]
 pub static ONLY: [u32; MAX_ONLY] = [0; MAX_ONLY];
+
+/// Ids of kscope's processes, whose system calls are not recorded; zeros where there are fewer.
+#[unsafe(no_mangle)]
+pub static OWN: [u32; MAX_OWN] = [0; MAX_OWN];
 
 /// What is read for an exemplar of each call besides its arguments: see `kscope_layout::exemplars::text`.
 #[unsafe(no_mangle)]
@@ -207,6 +209,13 @@ pub fn is_measured(tgid: u32) -> bool {
         }
     }
     false
+}
+
+/// Is this process one of kscope's?
+#[inline(always)]
+pub fn is_own(tgid: u32) -> bool {
+    let [a, b, c, d] = &OWN;
+    tgid == get(a) || tgid == get(b) || tgid == get(c) || tgid == get(d)
 }
 
 /// The value of a global. Volatile, or the compiler would fold the value it was compiled with.

@@ -66,7 +66,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         t.call = NO_CALL;
     });
     // One that was entered before may be another call: the return of that one was perhaps not seen.
-    if t.call_since_ns >= calls_since_ns() && t.tgid != get(&globals::SELF_TGID) {
+    if t.call_since_ns >= calls_since_ns() && !globals::is_own(t.tgid) {
         let result = if row == get(&globals::SIGRETURN_CALL) { 0 } else { ctx.arg::<i64>(1) };
         record_call(&ctx, t, row, now, result);
     }

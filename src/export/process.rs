@@ -41,7 +41,7 @@ impl TimeRow {
 
     /// Time on a CPU.
     pub const fn on_cpu_ns(self) -> u64 {
-        self.user_ns + self.kernel_ns
+        self.user_ns.saturating_add(self.kernel_ns)
     }
 }
 

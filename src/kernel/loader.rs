@@ -24,7 +24,7 @@ use kscope_layout::disk::{Asked, DeviceRow, Started, direction};
 use kscope_layout::errors::ErrorKey;
 use kscope_layout::exemplars::Exemplar;
 use kscope_layout::lives::{Death, events};
-use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, RecordKey, Row, Thread, ThreadKey, lost};
+use kscope_layout::{Buckets, CALL_ROWS, Control, Head, MAX_ONLY, MAX_OWN, RecordKey, Row, Thread, ThreadKey, lost};
 use syscalls::Sysno;
 
 use super::advice::{self, LoadError};
@@ -213,7 +213,7 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
 /// keep nothing, and return at once.
 pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError> {
     raise_memlock_limit();
-    let (local, descriptors) = load_here(insights, only, std::process::id())?;
+    let (local, descriptors) = load_here(insights, only, &[std::process::id()])?;
     let standing = local.standing();
     let (found, tells) = (local.found, local.tells());
     Loaded::new(Held::Here(Box::new(local)), &descriptors, only, standing, (found, tells))
@@ -226,8 +226,8 @@ pub fn load_by(helper: Result<Helper, LoadError>, only: &[u32], services: Servic
     Ok(Loaded { services, ..loaded })
 }
 
-/// Loads and attaches, for the process `reader` to read; what holds the programs, and the maps by their place in [`MAPS`].
-pub(crate) fn load_here(insights: &[Insight], only: &[u32], reader: u32) -> Result<(Local, Vec<OwnedFd>), LoadError> {
+/// Loads and attaches, for the processes `own` to work with; what holds the programs, and the maps by their place in [`MAPS`].
+pub(crate) fn load_here(insights: &[Insight], only: &[u32], own: &[u32]) -> Result<(Local, Vec<OwnedFd>), LoadError> {
     check()?;
     // Types are parsed for three: our offsets, aya's loader, which does so by itself, and its programs. Side by side, or
     // each would make the first numbers come some 20 ms later.
@@ -238,7 +238,7 @@ pub(crate) fn load_here(insights: &[Insight], only: &[u32], reader: u32) -> Resu
     let (offsets, btf) = (offsets?, btf.unwrap_or_else(|panic| resume_unwind(panic))?);
     let loader = loader.unwrap_or_else(|panic| resume_unwind(panic));
     let sizes = Sizes::of(host_facts());
-    let ebpf = create(loader, &offsets, sizes, only, reader).map_err(|e| LoadError::Object(Box::new(e)))?;
+    let ebpf = create(loader, &offsets, sizes, only, own).map_err(|e| LoadError::Object(Box::new(e)))?;
     fill(&ebpf, "FREE", sizes.records)?;
     fill(&ebpf, "DISKS_FREE", sizes.disks)?;
     let descriptors = MAPS.iter().map(|name| map_fd(&ebpf, name)).collect::<Result<_, _>>()?;
@@ -302,15 +302,16 @@ fn create(
     offsets: &Offsets,
     sizes: Sizes,
     only: &[u32],
-    reader: u32,
+    own: &[u32],
 ) -> Result<Ebpf, aya::EbpfError> {
     let mut chosen = [0; MAX_ONLY];
     chosen.iter_mut().zip(only).for_each(|(place, pid)| *place = *pid);
+    let mut processes = [0; MAX_OWN];
+    processes.iter_mut().zip(own).for_each(|(place, pid)| *place = *pid);
     let masks = [
         ("SLOT_MASK", sizes.thread_slots - 1),
         ("SHARD_MASK", sizes.call_shards - 1),
         ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
-        ("SELF_TGID", reader),
         ("EXEMPLARS_SHIFT", sizes.exemplars_shift),
     ];
     let texts = arguments::texts();
@@ -324,6 +325,7 @@ fn create(
     let classes = classes();
     loader.override_global("CALL_CLASSES", &classes[..], true);
     loader.override_global("ONLY", &chosen[..], true);
+    loader.override_global("OWN", &processes[..], true);
     loader.override_global("TEXTS", &texts[..], true);
     let entries = [
         ("THREADS", sizes.thread_slots),

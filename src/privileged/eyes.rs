@@ -18,6 +18,11 @@ use crate::probes::connections::owners::sockets_of;
 use crate::probes::stuck::asked::{Sleeper, Tables, ask};
 use crate::probes::stuck::stats::Detail;
 
+/// Questions of one message, at most: a message and its answer take longer than most answers take to find.
+const TOGETHER: usize = 32;
+/// Bytes of what a descriptor is open on that are answered, at most.
+const LONGEST_LINK: usize = 1024;
+
 /// Looks into other processes.
 #[derive(Clone, Debug)]
 pub struct Eyes(Arc<Sight>);
@@ -25,7 +30,7 @@ pub struct Eyes(Arc<Sight>);
 #[derive(Debug)]
 enum Sight {
     /// This process looks, as far as its rights go.
-    Here(Mutex<Tables>),
+    Here,
     /// Another one looks.
     There(Mutex<OwnedFd>),
     /// Nobody does.
@@ -34,14 +39,14 @@ enum Sight {
 
 impl Default for Eyes {
     fn default() -> Self {
-        Self(Arc::new(Sight::Here(Mutex::default())))
+        Self(Arc::new(Sight::Here))
     }
 }
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    /// Forget what was read of the whole machine: a new sample begins. It is not answered.
+    /// Forget what was read of the whole machine: a new sample begins. Its answer is empty.
     Begin,
     /// What a thread waits for.
     Call(Sleeper),
@@ -64,8 +69,7 @@ impl Question {
         bytemuck::cast(words)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: [u8; Self::SIZE] = bytes.try_into().ok()?;
+    fn decode(bytes: [u8; Self::SIZE]) -> Option<Self> {
         let question = match bytemuck::cast::<_, [u32; 5]>(bytes) {
             [1, ..] => Self::Begin,
             [2, pid, tid, nr, sleep] => Self::Call(Sleeper { pid, tid, nr, uninterruptible: sleep == 1 }),
@@ -75,6 +79,29 @@ impl Question {
         };
         // Each question has one form.
         (question.encode() == bytes).then_some(question)
+    }
+
+    /// The questions of a message, if it has nothing else.
+    fn all_of(message: &[u8]) -> Option<Vec<Self>> {
+        let (questions, rest) = message.as_chunks();
+        let fits = rest.is_empty() && (1..=TOGETHER).contains(&questions.len());
+        fits.then(|| questions.iter().map(|bytes| Self::decode(*bytes)).collect())?
+    }
+
+    fn answer(self, tables: &mut Tables) -> Vec<u8> {
+        match self {
+            Self::Begin => {
+                *tables = Tables::default();
+                Vec::new()
+            }
+            Self::Call(sleeper) => serde_json::to_vec(&ask(sleeper, tables)).unwrap_or_default(),
+            Self::Link(pid, fd) => link(pid, fd).unwrap_or_default(),
+            Self::Sockets(pid) => {
+                let (mut inodes, looked_at) = sockets_of(pid);
+                inodes.push(u32::try_from(looked_at).unwrap_or(u32::MAX));
+                bytemuck::cast_slice(&inodes).to_vec()
+            }
+        }
     }
 }
 
@@ -94,40 +121,40 @@ impl Eyes {
         Ok((Self(Arc::new(Sight::There(Mutex::new(socket)))), pid))
     }
 
-    /// A new sample begins.
-    pub fn begin(&self) {
+    /// The calls that threads are in, and what they wait for there. One sample: tables of the machine are read once for it.
+    pub fn calls(&self, sleepers: &[Sleeper]) -> Vec<Option<(u32, Detail)>> {
         match &*self.0 {
-            Sight::Here(tables) => *lock(tables) = Tables::default(),
-            // If it has ended, nothing is seen any more; the rest goes on.
-            Sight::There(socket) => drop(wire::send(&*lock(socket), &Question::Begin.encode(), &[])),
-            Sight::Shut => {}
+            Sight::Here => {
+                let mut tables = Tables::default();
+                sleepers.iter().map(|sleeper| ask(*sleeper, &mut tables)).collect()
+            }
+            Sight::There(socket) => {
+                let questions = std::iter::once(Question::Begin).chain(sleepers.iter().copied().map(Question::Call));
+                let answers = asked(socket, &questions.collect::<Vec<_>>()).into_iter().skip(1);
+                answers.map(|answer| serde_json::from_slice(&answer).ok()?).collect()
+            }
+            Sight::Shut => vec![None; sleepers.len()],
         }
     }
 
-    /// The call that a thread is in, and what it waits for there.
-    pub fn call(&self, sleeper: Sleeper) -> Option<(u32, Detail)> {
+    /// What descriptors of processes are open on, by process id and number.
+    pub fn links(&self, files: &[(u32, u32)]) -> Vec<Option<Vec<u8>>> {
         match &*self.0 {
-            Sight::Here(tables) => ask(sleeper, &mut lock(tables)),
-            Sight::There(socket) => serde_json::from_slice(&asked(socket, Question::Call(sleeper))?).ok()?,
-            Sight::Shut => None,
-        }
-    }
-
-    /// What a descriptor of a process is open on.
-    pub fn link(&self, pid: u32, fd: u32) -> Option<Vec<u8>> {
-        match &*self.0 {
-            Sight::Here(_) => link(pid, fd),
-            Sight::There(socket) => asked(socket, Question::Link(pid, fd)).filter(|link| !link.is_empty()),
-            Sight::Shut => None,
+            Sight::Here => files.iter().map(|&(pid, fd)| link(pid, fd)).collect(),
+            Sight::There(socket) => {
+                let questions: Vec<Question> = files.iter().map(|&(pid, fd)| Question::Link(pid, fd)).collect();
+                asked(socket, &questions).into_iter().map(|link| (!link.is_empty()).then_some(link)).collect()
+            }
+            Sight::Shut => vec![None; files.len()],
         }
     }
 
     /// The inodes of the sockets that a process has open, and how many files were looked at.
     pub fn sockets(&self, pid: u32) -> (Vec<u32>, usize) {
         match &*self.0 {
-            Sight::Here(_) => sockets_of(pid),
+            Sight::Here => sockets_of(pid),
             Sight::There(socket) => {
-                let answer = asked(socket, Question::Sockets(pid)).unwrap_or_default();
+                let answer = asked(socket, &[Question::Sockets(pid)]).pop().unwrap_or_default();
                 let (words, _) = answer.as_chunks();
                 let mut words: Vec<u32> = words.iter().map(|word| u32::from_ne_bytes(*word)).collect();
                 let looked_at = words.pop().unwrap_or(1);
@@ -138,48 +165,42 @@ impl Eyes {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Asks; `None` when nobody answers any more.
-fn asked(socket: &Mutex<OwnedFd>, question: Question) -> Option<Vec<u8>> {
-    let socket = lock(socket);
-    wire::send(&*socket, &question.encode(), &[]).ok()?;
-    wire::answered(&*socket).ok()?.map(|(_, answer, _)| answer)
+/// Asks; of each question the answer, which is empty where there is none, or nobody answers any more.
+fn asked(socket: &Mutex<OwnedFd>, questions: &[Question]) -> Vec<Vec<u8>> {
+    let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+    let together = |some: &[Question]| {
+        let message: Vec<u8> = some.iter().flat_map(|question| question.encode()).collect();
+        wire::send(&*socket, &message, &[]).ok()?;
+        wire::answered(&*socket).ok()?.map(|(_, answers, _)| answers)
+    };
+    let answers = questions.chunks(TOGETHER).flat_map(|some| {
+        let mut answers = wire::apart(&together(some).unwrap_or_default());
+        answers.resize(some.len(), Vec::new());
+        answers
+    });
+    answers.collect()
 }
 
 fn link(pid: u32, fd: u32) -> Option<Vec<u8>> {
-    fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok().map(|link| link.into_os_string().into_vec())
+    let mut link = fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?.into_os_string().into_vec();
+    link.truncate(LONGEST_LINK);
+    Some(link)
 }
 
 /// What the process that looks does, until nobody asks any more.
 fn answer_all(socket: &OwnedFd) {
     let mut tables = Tables::default();
-    // One byte more than a question has: what is longer is seen to be.
-    let mut buffer = [0; Question::SIZE + 1];
+    // One byte more than questions have: what is longer is seen to be.
+    let mut buffer = [0; Question::SIZE * TOGETHER + 1];
     loop {
-        let question = match wire::receive(socket, &mut buffer) {
-            Ok(Some((length, _))) => buffer.get(..length).and_then(Question::decode),
+        let questions = match wire::receive(socket, &mut buffer) {
+            Ok(Some((length, _))) => buffer.get(..length).and_then(Question::all_of),
             Ok(None) => return,
             Err(_) => None,
         };
-        let text = match question {
-            Some(Question::Begin) => {
-                tables = Tables::default();
-                continue;
-            }
-            Some(Question::Call(sleeper)) => serde_json::to_vec(&ask(sleeper, &mut tables)).unwrap_or_default(),
-            Some(Question::Link(pid, fd)) => link(pid, fd).unwrap_or_default(),
-            Some(Question::Sockets(pid)) => {
-                let (mut inodes, looked_at) = sockets_of(pid);
-                inodes.push(u32::try_from(looked_at).unwrap_or(u32::MAX));
-                bytemuck::cast_slice(&inodes).to_vec()
-            }
-            None => Vec::new(),
-        };
-        let status = if question.is_some() { Status::Done } else { Status::Refused };
-        if wire::answer(socket, status, &text, &[]).is_err() {
+        let status = if questions.is_some() { Status::Done } else { Status::Refused };
+        let answers = questions.unwrap_or_default().into_iter().map(|question| question.answer(&mut tables));
+        if wire::answer(socket, status, &wire::joined(answers), &[]).is_err() {
             return;
         }
     }
@@ -204,15 +225,19 @@ mod tests {
         fn a_question_is_its_bytes(sleeper in sleeper(), pid in any::<u32>(), fd in any::<u32>()) {
             let all = [Question::Begin, Question::Call(sleeper), Question::Link(pid, fd), Question::Sockets(pid)];
             for question in all {
-                prop_assert_eq!(Question::decode(&question.encode()), Some(question));
-                prop_assert_eq!(Question::decode(&question.encode()[1..]), None);
+                prop_assert_eq!(Question::decode(question.encode()), Some(question));
             }
+            let message = all.map(Question::encode).concat();
+            prop_assert_eq!(Question::all_of(&message), Some(all.to_vec()));
+            prop_assert_eq!(Question::all_of(&message[1..]), None);
         }
 
         #[test]
-        fn what_is_a_question_has_its_form(bytes in proptest::collection::vec(any::<u8>(), 0..32)) {
-            if let Some(question) = Question::decode(&bytes) {
-                prop_assert_eq!(&question.encode()[..], &bytes[..]);
+        fn what_is_a_question_has_its_form(words in any::<[u8; 5]>(), many in 0..40_usize) {
+            let message: Vec<u8> = words.map(u32::from).map(u32::to_ne_bytes).concat().repeat(many);
+            if let Some(questions) = Question::all_of(&message) {
+                prop_assert_eq!(questions.into_iter().flat_map(Question::encode).collect::<Vec<_>>(), message);
+                prop_assert!((1..=TOGETHER).contains(&many));
             }
         }
     }

@@ -33,12 +33,13 @@ const MOST_COUNTS: usize = 4;
 pub struct Helper(pub Started<1>);
 
 impl Helper {
-    /// Starts it. It measures these processes only, or all if there is none; what this process does is left out.
-    pub fn start(only: &[u32]) -> io::Result<Self> {
+    /// Starts it. It measures these processes only, or all if there is none; what this process, `others` and it do is left
+    /// out.
+    pub fn start(only: &[u32], others: &[u32]) -> io::Result<Self> {
         let drawing = getpid();
         process::start(c"kscope-helper", |[socket]| {
             // Without its restrictions it does nothing; whoever asks sees that it has ended.
-            let _ = serve(&socket, only, drawing);
+            let _ = serve(&socket, only, others, drawing);
         })
         .map(Self)
     }
@@ -63,7 +64,7 @@ impl Helper {
 }
 
 /// What the helper does. It ends when whoever asks has ended.
-fn serve(socket: &OwnedFd, only: &[u32], drawing: Pid) -> io::Result<()> {
+fn serve(socket: &OwnedFd, only: &[u32], others: &[u32], drawing: Pid) -> io::Result<()> {
     // It takes a right that goes next.
     raise_memlock_limit();
     let has = capabilities(None)?.permitted;
@@ -71,7 +72,8 @@ fn serve(socket: &OwnedFd, only: &[u32], drawing: Pid) -> io::Result<()> {
     let raised = if has.contains(rights::HELPER) { rights::HELPER } else { rights::HELPER | rights::HELPER_AT_TIMES };
     rights::keep(rights::HELPER | rights::HELPER_AT_TIMES, raised, None)?;
     process::end_with(drawing)?;
-    let (local, maps) = match load_here(&Insight::ALL, only, drawing.as_raw_nonzero().get().unsigned_abs()) {
+    let own = [&[drawing.as_raw_pid().unsigned_abs(), std::process::id()], others].concat();
+    let (local, maps) = match load_here(&Insight::ALL, only, &own) {
         Ok(loaded) => loaded,
         Err(error) => return refuse_all(socket, &error),
     };

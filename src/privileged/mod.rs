@@ -75,10 +75,7 @@ pub fn kin() -> &'static [u32] {
 pub fn separate(only: &[u32], looks: bool, reads: Vec<PathBuf>) -> io::Result<Separated> {
     let caller = Caller::of_sudo();
     let drawing = getpid();
-    // First: it takes longest, and loads while this process goes on.
-    let helper = loader::check().and_then(|()| Ok(Helper::start(only)?));
-    let mut kin: Vec<u32> = helper.iter().map(Helper::pid).collect();
-    let mut eyes = Eyes::shut();
+    let (mut kin, mut eyes) = (Vec::new(), Eyes::shut());
     if looks {
         let (open, pid) = Eyes::start(|| {
             rights::keep(rights::EYES, rights::EYES, None)?;
@@ -93,6 +90,9 @@ pub fn separate(only: &[u32], looks: bool, reads: Vec<PathBuf>) -> io::Result<Se
         process::end_with(drawing)
     })?;
     kin.push(pid);
+    // It loads while this process goes on.
+    let helper = loader::check().and_then(|()| Ok(Helper::start(only, &kin)?));
+    kin.extend(helper.iter().map(Helper::pid));
     // Nobody was there before.
     let _ = KIN.set(kin.into());
     let notes = if helper.is_ok() { leave_no_rights(caller, reads)? } else { leave_rights_of_the_user(caller)? };

@@ -118,6 +118,10 @@ impl Status {
 
 /// The longest message: the sockets of a process that has 16,384.
 const LONGEST: usize = 66 << 10;
+/// Answers in one, at most.
+const MOST_ANSWERS: usize = 64;
+/// Bytes of the length of one of them.
+const LENGTH: usize = 4;
 /// The most descriptors of one: the kernel's own limit is 253 (`SCM_MAX_FD`).
 const MOST_FDS: usize = 128;
 /// Room for them, as control messages are measured.
@@ -179,6 +183,31 @@ pub fn answered(socket: impl AsFd) -> io::Result<Option<Answer>> {
     Ok(Some((status, buffer.split_off(Status::SIZE), fds)))
 }
 
+/// Several answers as one text, each after its length; empty from where they are too long for a message.
+pub fn joined(answers: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for mut answer in answers {
+        if text.len() + LENGTH + answer.len() > LONGEST - Status::SIZE - LENGTH * MOST_ANSWERS {
+            answer.clear();
+        }
+        text.extend(u32::try_from(answer.len()).unwrap_or(0).to_le_bytes());
+        text.append(&mut answer);
+    }
+    text
+}
+
+/// The answers of such a text, as far as it is one.
+pub fn apart(mut text: &[u8]) -> Vec<Vec<u8>> {
+    let mut answers = Vec::new();
+    while let Some((length, rest)) = text.split_first_chunk::<LENGTH>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((answer, rest)) = rest.split_at_checked(length) else { break };
+        answers.push(answer.to_vec());
+        text = rest;
+    }
+    answers
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +242,22 @@ mod tests {
             let bytes = [what.to_le_bytes(), which.to_le_bytes()].concat();
             let known = all().into_iter().any(|request| request.encode()[..] == bytes[..]);
             prop_assert_eq!(Request::decode(&bytes).is_some(), known);
+        }
+
+        #[test]
+        fn several_answers_are_joined_and_come_apart(lengths in proptest::collection::vec(0..9000_usize, 0..64)) {
+            let answers: Vec<Vec<u8>> = lengths.into_iter().map(|length| vec![7; length]).collect();
+            let text = joined(answers.iter().cloned());
+            prop_assert!(text.len() + Status::SIZE <= LONGEST);
+            let came = apart(&text);
+            prop_assert_eq!(came.len(), answers.len());
+            prop_assert!(came.iter().zip(&answers).all(|(came, sent)| came == sent || came.is_empty()));
+        }
+
+        #[test]
+        fn any_bytes_are_answers(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let came = apart(&bytes);
+            prop_assert!(came.iter().map(|answer| answer.len() + LENGTH).sum::<usize>() <= bytes.len());
         }
 
         #[test]

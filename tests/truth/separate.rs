@@ -17,9 +17,10 @@ use ::kscope::privileged::helper::Helper;
 use ::kscope::privileged::leave_no_rights;
 use ::kscope::privileged::wire::{self, Request, Status};
 use aya::programs::loaded_programs;
+use serde_json::Value;
 
 use crate::Case;
-use crate::kscope::{Running, TempDir, workload_path};
+use crate::kscope::{Report, Running, TempDir, number, workload_path};
 use crate::own::descriptors;
 
 pub const CASES: &[Case] = &[
@@ -27,6 +28,7 @@ pub const CASES: &[Case] = &[
     ("separate::the_helper_has_two_capabilities_and_holds_nothing_else", helping),
     ("separate::those_that_look_and_name_have_what_they_need", others),
     ("separate::without_ptrace_nobody_keeps_that_right", no_ptrace),
+    ("separate::calls_of_its_own_processes_are_recorded_nowhere", own_calls),
     ("separate::what_draws_cannot_open_exec_load_or_connect", confinement),
     ("separate::the_helper_refuses_what_is_not_on_its_list", refusals),
     ("separate::kill_9_leaves_no_program", killed),
@@ -112,6 +114,23 @@ fn no_ptrace() {
     let running = measuring(&["--no-ptrace"]);
     assert_eq!(kin(running.pid(), "kscope-eyes"), None);
     running.stop();
+}
+
+fn own_calls() {
+    // Waits for as long as this looks, so that there is something to look at.
+    let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut running = Running::start(&["report", "--for", "3s", "--format", "json"]);
+    running.wait_until_measuring();
+    let own = ["kscope-helper", "kscope-eyes", "kscope-names"].map(|name| kin(running.pid(), name).unwrap());
+    let all = [&own[..], &[running.pid()]].concat();
+    let report = Report::parse(&running.finish(), Value::Null);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let drawing = report.process(all[3].into());
+    assert!(number(&drawing.0["time"]["kernel_ns"]) > 0, "{:?}", drawing.0);
+    for process in all.iter().flat_map(|pid| report.processes(u64::from(*pid))) {
+        assert_eq!(process.0["syscalls"], Value::Array(Vec::new()), "{:?}", process.0);
+    }
 }
 
 /// What a process that entered the same restrictions says that it could do; see [`confined`].

@@ -104,8 +104,8 @@ pub struct Cpu {
     pub idled_from_ns: u64,
     /// When that ended.
     pub idled_until_ns: u64,
-    /// Zero, though the verifier does not know it. (With it, what comes before the ring is one cache line.)
-    pub zero: u64,
+    /// Zero. With it, what comes before the ring is one cache line.
+    pub room: u64,
     /// The ring.
     pub stretches: [Stretch; STRETCHES],
 }

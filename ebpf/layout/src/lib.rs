@@ -34,6 +34,9 @@ pub const RUN_QUEUE: u32 = 1023;
 /// Processes that can be chosen to be measured alone.
 pub const MAX_ONLY: usize = 16;
 
+/// Processes that kscope has, at most: the one that draws, and those that work for it.
+pub const MAX_OWN: usize = 4;
+
 /// What a thread is doing, as the last event told.
 pub mod state {
     /// Nothing is known yet: no event was seen since the programs were attached.

@@ -5,10 +5,13 @@
 //! Invariant: the parts of a wait add up to it. What is not known is a part, too.
 
 use core::ffi::c_void;
+use core::ptr::null_mut;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_loop;
-use kscope_layout::blame::{Cpu, IDLE_OWNER, Pair, PairKey, STRETCHES, UNKNOWN_OWNER, Wait, cause};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use kscope_layout::blame::{IDLE_OWNER, Pair, PairKey, STRETCHES, UNKNOWN_OWNER, Wait, cause};
 use kscope_layout::{RecordKey, lost};
 
 use super::waiter::Accounts;
@@ -67,16 +70,17 @@ pub fn divide(wait: &Wait, ending: &Ending, cpus: &[u64; WORDS]) -> u32 {
 #[inline(never)]
 fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 {
     let from = wait.since_ns + throttled;
-    let Some(row) = BLAME_CPUS.get_ptr(wait.cpu) else {
+    let (Some(row), Some(walk)) = (BLAME_CPUS.get_ptr(wait.cpu), BLAME_WALKS.get_ptr_mut(0)) else {
         add(victim, cause::UNKNOWN, UNKNOWN_OWNER, ending.now.saturating_sub(from), 0);
         return 0;
     };
-    // SAFETY: a map value. Of another CPU it may be written now, one word at a time: what is torn is clamped.
-    let (begun, zero) = unsafe { ((*row).begun, (&raw const (*row).zero).read_volatile()) };
+    // SAFETY: map values. Of another CPU a row may be written now, one word at a time: what is torn is clamped. The walk is
+    // this CPU's, which makes one at a time: interrupts are off wherever a wait is divided.
+    let (begun, walk) = unsafe { ((*row).begun, &mut *walk) };
     // Where in a stretch the throttling ended is known, but not the sums at that time: none of them is taken for more.
     let known = throttled == 0;
-    let mut walk = Walk {
-        row,
+    *walk = Walk {
+        cpu: wait.cpu,
         begun,
         opened: ending.opened,
         from,
@@ -86,17 +90,16 @@ fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 
         from_interrupts: if known { wait.interrupts_ns } else { u64::MAX },
         from_stolen: if known { wait.stolen_ns } else { u64::MAX },
         victim,
-        // Zeros that the verifier does not know: else it would follow each combination of what is still zero and what not.
-        offenders: [RecordKey(zero); 2],
-        others: [zero; 2],
-        own: zero,
-        in_interrupts: zero,
-        taken: zero,
-        idle: zero,
-        unknown: zero,
+        offenders: [RecordKey(0); 2],
+        others: [0; 2],
+        own: 0,
+        in_interrupts: 0,
+        taken: 0,
+        idle: 0,
+        unknown: 0,
     };
-    // SAFETY: `step` takes what it is given here. A loop of our own would be followed turn by turn by the verifier.
-    unsafe { bpf_loop(STRETCHES as u32, step as *mut c_void, (&raw mut walk).cast(), 0) };
+    // SAFETY: `step` needs nothing. A loop of our own would be followed turn by turn by the verifier.
+    unsafe { bpf_loop(STRETCHES as u32, step as *mut c_void, null_mut(), 0) };
     add(victim, cause::OTHERS, walk.offenders[0], walk.others[0], 0);
     add(victim, cause::OTHERS, walk.offenders[1], walk.others[1], 0);
     add(victim, cause::OWN_THREADS, UNKNOWN_OWNER, walk.own, 0);
@@ -107,9 +110,13 @@ fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 
     0
 }
 
+/// Where the walk of each CPU has come to: the stack, of which older kernels count more, has no room for it.
+#[map]
+pub static BLAME_WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
+
 /// Where a walk has come to. Parts of other processes are added one by one, the rest at its end.
-struct Walk {
-    row: *const Cpu,
+pub struct Walk {
+    cpu: u32,
     begun: u64,
     opened: u64,
     /// Where it ends.
@@ -133,12 +140,14 @@ struct Walk {
 }
 
 /// One stretch back. 1 ends the walk.
-extern "C" fn step(back: u32, walk: *mut Walk) -> i64 {
-    // SAFETY: `bpf_loop` passes on what it was given.
+extern "C" fn step(back: u32, _: *mut c_void) -> i64 {
+    let Some(walk) = BLAME_WALKS.get_ptr_mut(0) else { return 1 };
+    // SAFETY: a map value that only this CPU uses.
     let walk = unsafe { &mut *walk };
+    let Some(row) = BLAME_CPUS.get_ptr(walk.cpu) else { return 1 };
     let number = walk.begun.wrapping_sub(1 + u64::from(back));
     // SAFETY: a map value.
-    let stretch = unsafe { (*walk.row).stretches[number as usize & (STRETCHES - 1)] };
+    let stretch = unsafe { (*row).stretches[number as usize & (STRETCHES - 1)] };
     if walk.until <= walk.from || stretch.since_ns < walk.opened {
         return 1;
     }

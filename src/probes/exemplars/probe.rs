@@ -84,7 +84,7 @@ impl ExemplarReader {
                 let at = cpu * maps.rings.len() / cpus + usize::try_from(number % ring).unwrap_or(0);
                 came.extend(whole(maps, at, number + 1));
             }
-            overwritten += first - *read;
+            overwritten = overwritten.saturating_add(first - *read);
             *read = made;
         }
         (came, overwritten)
@@ -162,21 +162,27 @@ fn socket_address(bytes: &[u8; layout::TEXT]) -> Option<String> {
 /// Asks what the first descriptors of the slowest are open on.
 fn with_files(mut list: Vec<Exemplar>, peers: bool, eyes: &Eyes) -> Vec<Arc<Exemplar>> {
     list.sort_by_key(|e| (waits(e.nr), Reverse(e.latency_ns)));
-    let mut of_process: HashMap<(ProcessId, u32), usize> = HashMap::new();
-    let mut asked = 0;
+    let (places, files) = asked_about(&list);
+    let links = eyes.links(&files);
     let mut sockets = peers.then(Sockets::default);
-    for exemplar in &mut list {
-        let Some(fd) = descriptor(exemplar) else { continue };
-        let own = of_process.entry((exemplar.id, exemplar.nr)).or_default();
-        if *own >= SLOWEST_OF_PROCESS || asked >= ASKED {
-            continue;
-        }
-        (*own, asked) = (*own + 1, asked + 1);
-        let file = file(eyes, exemplar.id.pid, fd).unwrap_or_default();
-        let peer = sockets.as_mut().and_then(|sockets| sockets.named(exemplar.id.pid, &file));
-        exemplar.file = peer.unwrap_or(file);
+    for ((at, (pid, _)), link) in places.into_iter().zip(files).zip(links) {
+        let file = link.map_or_else(String::new, |link| printable_bytes(&link[..link.len().min(LONGEST)]));
+        let peer = sockets.as_mut().and_then(|sockets| sockets.named(pid, &file));
+        list[at].file = peer.unwrap_or(file);
     }
     list.into_iter().map(Arc::new).collect()
+}
+
+/// Of which exemplars what descriptor of what process is asked about.
+fn asked_about(list: &[Exemplar]) -> (Vec<usize>, Vec<(u32, u32)>) {
+    let mut of_process: HashMap<(ProcessId, u32), usize> = HashMap::new();
+    let with_descriptor = list.iter().enumerate().filter_map(|(at, e)| Some((at, e, descriptor(e)?)));
+    let few = with_descriptor.filter(|(_, exemplar, _)| {
+        let own = of_process.entry((exemplar.id, exemplar.nr)).or_default();
+        *own += 1;
+        *own <= SLOWEST_OF_PROCESS
+    });
+    few.take(ASKED).map(|(at, exemplar, fd)| (at, (exemplar.id.pid, fd.unsigned_abs()))).unzip()
 }
 
 /// The first descriptor that a call was given.
@@ -186,11 +192,6 @@ fn descriptor(exemplar: &Exemplar) -> Option<i32> {
     #[expect(clippy::cast_possible_truncation, reason = "an int")]
     let fd = exemplar.args.get(at).map(|word| *word as i32)?;
     (fd >= 0).then_some(fd)
-}
-
-fn file(eyes: &Eyes, pid: u32, fd: i32) -> Option<String> {
-    let link = eyes.link(pid, fd.unsigned_abs())?;
-    Some(printable_bytes(&link[..link.len().min(LONGEST)]))
 }
 
 /// The tables of sockets, each read when it is first needed in an interval.

@@ -11,6 +11,7 @@ use std::fs;
 use std::mem::size_of;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use kscope_layout::NO_CALL;
 
@@ -77,8 +78,8 @@ pub(crate) fn parse(text: &str) -> Option<(u32, [u64; 6])> {
 #[derive(Debug, Default)]
 pub struct Tables {
     locks: Option<Vec<Held>>,
-    /// Of sockets, by the process whose network was asked, and by place in [`TABLES`].
-    sockets: HashMap<(u32, usize), String>,
+    /// Of sockets, by network namespace and by place in [`TABLES`]: long ones take milliseconds to read.
+    sockets: HashMap<(PathBuf, usize), String>,
 }
 
 /// A process that is asked about one call.
@@ -124,10 +125,12 @@ impl Asked<'_> {
     }
 
     fn socket(&mut self, inode: u64) -> String {
-        let pid = self.pid;
+        let dir = PathBuf::from(format!("/proc/{}", self.pid));
+        // One that nobody may see is the process's own.
+        let namespace = fs::read_link(dir.join("ns/net")).unwrap_or_else(|_| dir.clone());
         let found = TABLES.iter().enumerate().find_map(|(at, (file, kind))| {
-            let read = || fs::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
-            socket(self.tables.sockets.entry((pid, at)).or_insert_with(read), kind, inode)
+            let read = || fs::read_to_string(dir.join("net").join(file)).unwrap_or_default();
+            socket(self.tables.sockets.entry((namespace.clone(), at)).or_insert_with(read), kind, inode)
         });
         found.unwrap_or_else(|| format!("socket {inode}"))
     }

@@ -63,40 +63,60 @@ impl StuckReader {
     ) {
         let mut order: Vec<usize> = (0..calls.len()).filter(|&at| worth(&calls[at])).collect();
         order.sort_by_key(|&at| (waits(calls[at].nr), std::cmp::Reverse(calls[at].age_ns)));
+        let key = |call: &InFlight| (call.nr, at_ns.saturating_sub(call.age_ns));
         let mut before = std::mem::take(&mut self.known);
-        let mut asked = 0;
-        self.eyes.begin();
+        let mut new = Vec::new();
+        for &at in &order {
+            let call = &calls[at];
+            match before.remove(&call.tid).filter(|known| (known.nr, known.since_ns) == key(call)) {
+                Some(known) => drop(self.known.insert(call.tid, known)),
+                None if new.len() < ASKED && call.state != State::Working => new.push(at),
+                None => {}
+            }
+        }
+        for (call, answer) in self.asked(new.iter().map(|&at| &calls[at]).collect()) {
+            let (nr, since_ns) = key(call);
+            let found = self.found(call, since_ns, answer, &now);
+            self.known.insert(call.tid, Known { nr, since_ns, found });
+        }
         for at in order {
             let call = &mut calls[at];
-            let (nr, since_ns) = (call.nr, at_ns.saturating_sub(call.age_ns));
-            let same = |known: &Known| (known.nr, known.since_ns) == (nr, since_ns);
-            let known = before.remove(&call.tid).filter(same);
-            let known = match known {
-                Some(known) => known,
-                None if asked < ASKED && call.state != State::Working => {
-                    asked += 1;
-                    Known { nr, since_ns, found: self.ask(call, since_ns, &now) }
-                }
-                None => continue,
-            };
-            let found = known.found.clone();
+            let Some(Known { found, .. }) = self.known.get(&call.tid) else { continue };
             (call.nr, call.age_ns) = (found.nr, at_ns.saturating_sub(found.since_ns));
-            (call.age_quality, call.detail) = (found.quality, found.detail);
-            self.known.insert(call.tid, known);
+            (call.age_quality, call.detail) = (found.quality, found.detail.clone());
         }
         // A thread of which nobody could say what it sleeps in is in no call.
         calls.retain(|call| call.nr != NO_CALL || call.state == State::Uninterruptible);
         calls.sort_by_key(|call| std::cmp::Reverse(call.age_ns));
     }
 
-    fn ask(&mut self, call: &InFlight, since_ns: u64, now: &impl Fn() -> u64) -> Found {
+    /// Asks about these calls, if there are any.
+    fn asked<'a>(&self, calls: Vec<&'a InFlight>) -> Vec<(&'a InFlight, Option<(u32, Detail)>)> {
+        if calls.is_empty() {
+            return Vec::new();
+        }
+        let sleeper = |call: &&InFlight| Sleeper {
+            pid: call.process.pid,
+            tid: call.tid,
+            nr: call.nr,
+            uninterruptible: call.state == State::Uninterruptible,
+        };
+        let sleepers: Vec<Sleeper> = calls.iter().map(sleeper).collect();
+        calls.into_iter().zip(self.eyes.calls(&sleepers)).collect()
+    }
+
+    fn found(
+        &mut self,
+        call: &InFlight,
+        since_ns: u64,
+        answer: Option<(u32, Detail)>,
+        now: &impl Fn() -> u64,
+    ) -> Found {
         let mut found = Found { nr: call.nr, since_ns, quality: call.age_quality, detail: None };
-        let (pid, tid) = (call.process.pid, call.tid);
-        let sleeper = Sleeper { pid, tid, nr: call.nr, uninterruptible: call.state == State::Uninterruptible };
-        let Some((nr, detail)) = self.eyes.call(sleeper) else { return found };
+        let Some((nr, detail)) = answer else { return found };
         found.nr = nr;
         if call.age_quality != Quality::Exact
-            && let Some(asleep_ns) = self.clocks.asleep_ns(pid, tid, now)
+            && let Some(asleep_ns) = self.clocks.asleep_ns(call.process.pid, call.tid, now)
         {
             let then = now().saturating_sub(asleep_ns);
             if then < since_ns {

@@ -222,9 +222,12 @@ mod tests {
         assert!(first.is_sorted_by_key(|s| s.id) && first.iter().any(|s| s.id.pid == 1));
         let before = own(&first);
         assert!(before.threads >= 2 && !before.exited && !before.ident.comm.is_empty() && before.disk.hidden == 0);
-        while tasks.read(&[std::process::id()], boot_ns()).unwrap().iter().any(|s| s.time.user_ns < 1) {}
         drop(stop);
         let _ = thread.join();
+        // Longer than procfs may keep it to itself: a tick, of 10 ms at most.
+        let own_time = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let (begun, enough) = (own_time(), rustix::time::Timespec { tv_sec: 0, tv_nsec: 30_000_000 });
+        while own_time() - begun < enough {}
         let now = tasks.read(&[], boot_ns()).unwrap();
         assert!(own(&now).time.on_cpu_ns() > before.time.on_cpu_ns());
         assert_eq!(own(&now).id, before.id);
