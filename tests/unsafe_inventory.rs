@@ -59,7 +59,9 @@ fn collect(dir: &Path, out: &mut Vec<PathBuf>) {
 fn blocks() -> Vec<Block> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
-    ROOTS.iter().for_each(|dir| collect(&root.join(dir), &mut paths));
+    for dir in ROOTS {
+        collect(&root.join(dir), &mut paths);
+    }
     paths.iter().flat_map(|path| of_file(&path.strip_prefix(root).unwrap().to_string_lossy(), path)).collect()
 }
 

@@ -63,7 +63,10 @@ impl Load {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let mut to = TcpStream::connect(listener.local_addr()?)?;
         let (mut from, _) = listener.accept()?;
-        thread::spawn(move || while from.read(&mut [0; CHUNK]).is_ok_and(|count| count > 0) {});
+        thread::spawn(move || {
+            let mut chunk = vec![0; CHUNK];
+            while from.read(&mut chunk).is_ok_and(|count| count > 0) {}
+        });
         thread::spawn(move || {
             let chunk = vec![7; CHUNK];
             while !ends.load(Ordering::Relaxed) && to.write_all(&chunk).is_ok() {

@@ -21,16 +21,19 @@ pub struct Rule {
     pub said: String,
 }
 
+/// A number of a record.
+type Of = fn(&Record) -> f64;
+
 /// All rules.
 pub fn judge(soak: &Soak) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for (name, of) in [("RSS", (|r| mib(r.used.rss_kib)) as fn(&Record) -> f64), ("PSS", |r| mib(r.used.pss_kib))] {
+    for (name, of) in [("RSS", (|r| mib(r.used.rss_kib)) as Of), ("PSS", |r| mib(r.used.pss_kib))] {
         let grown = growth(&soak.records, of);
         let said =
             format!("{name} grows by less than {MOST_MIB} MiB from the third quarter to the last: {grown:+.2} MiB");
         rules.push(Rule { holds: grown < MOST_MIB, said });
     }
-    let counts: [(&str, fn(&Record) -> f64); 3] = [
+    let counts: [(&str, Of); 3] = [
         ("processes", |r| r.used.processes as f64),
         ("threads", |r| r.used.threads as f64),
         ("descriptors", |r| r.used.descriptors as f64),

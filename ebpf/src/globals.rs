@@ -2,6 +2,9 @@
 //!
 //! They are frozen read-only data, so the verifier knows their values: a branch on one costs nothing, and an access
 //! through one is a checked load. The names are those of `src/kernel/offsets.rs` and `src/kernel/loader.rs`.
+//!
+//! Invariant: all are in a section of their own. Elsewhere the compiler may take one for a constant of the same bytes that
+//! some code needs the address of, such as a new entry of a map: zeros that are then no zeros any more.
 
 use core::ptr::read_volatile;
 
@@ -10,7 +13,7 @@ use kscope_layout::{ABSENT, CALL_ROWS, MAX_ONLY, MAX_OWN};
 
 macro_rules! globals {
     ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
-        $($(#[$doc])* #[unsafe(no_mangle)] pub static $name: u32 = $value;)*
+        $($(#[$doc])* #[unsafe(no_mangle)] #[unsafe(link_section = ".rodata.told")] pub static $name: u32 = $value;)*
     };
 }
 
@@ -175,18 +178,22 @@ globals! {
 
 /// What a call's number tells of a thread that is blocked in it, by row of the system-call table.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.told")]
 pub static CALL_CLASSES: Classes = [0; kscope_layout::CALL_ROWS as usize];
 
 /// Ids of the processes that alone are measured, then zeros; all zeros when everybody is.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.told")]
 pub static ONLY: [u32; MAX_ONLY] = [0; MAX_ONLY];
 
 /// Ids of kscope's processes, whose system calls are not recorded; zeros where there are fewer.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.told")]
 pub static OWN: [u32; MAX_OWN] = [0; MAX_OWN];
 
 /// What is read for an exemplar of each call besides its arguments: see `kscope_layout::exemplars::text`.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".rodata.told")]
 pub static TEXTS: [u8; CALL_ROWS as usize] = [0; CALL_ROWS as usize];
 
 /// Is not everybody measured? Where everybody is, the verifier removes what depends on it.

@@ -69,6 +69,11 @@ pub fn kin() -> &'static [u32] {
     KIN.get().map_or(&[], |kin| kin)
 }
 
+/// Is this process one of kscope's?
+pub fn is_own(pid: u32) -> bool {
+    pid == std::process::id() || kin().contains(&pid)
+}
+
 /// Starts the other processes, and leaves this one without rights. It is to be the first thing that is done: there must be no
 /// second thread. `only`: the processes that alone are measured. `looks`: others are looked into. `reads`: what is read
 /// besides `/proc` and `/sys`.

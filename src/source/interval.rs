@@ -59,8 +59,9 @@ pub struct Intervals {
 }
 
 impl Intervals {
-    /// Begins to measure, with the programs, or from procfs alone where they could not be loaded. `runs` is when the programs' runs are counted as long as there is no budget. What is looked at from
-    /// the beginning is in the first sample, so that nothing of it is missing in the first interval.
+    /// Begins to measure, with the programs, or from procfs alone where they could not be loaded. `runs` is when the programs'
+    /// runs are counted as long as there is no budget. What is looked at from the beginning is in the first sample, so that
+    /// nothing of it is missing in the first interval.
     pub fn start(
         loaded: Result<Loaded, LoadError>,
         otherwise: &Otherwise<'_>,

@@ -27,6 +27,7 @@ use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
 use crate::model::{Basis, Lost, ProcessSample, Records, Sample};
+use crate::privileged;
 use crate::probes::blame::probe::BlameReader;
 use crate::probes::connections::probe::{ConnectionReader, Reading};
 use crate::probes::disk::probe::{DiskReader, DiskReading};
@@ -237,9 +238,8 @@ impl Live {
         let all = self.interests.stuck;
         // Verdicts speak of old calls that were meant to return, whatever is looked at. There are few of them.
         let worth = |call: &InFlight| all || call.age_ns >= OLD_NS && call.nr != NO_CALL && !waits(call.nr);
-        if !all {
-            calls.retain(|call| call.nr != NO_CALL);
-        }
+        // Not kscope's own: they are in no distribution either.
+        calls.retain(|call| (all || call.nr != NO_CALL) && !privileged::is_own(call.process.pid));
         self.stuck.complete(&mut calls, worth, at_ns, monotonic_ns);
         calls
     }

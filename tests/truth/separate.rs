@@ -216,7 +216,7 @@ fn refusals() {
 
 /// Sends a real helper everything but what is on its list.
 pub fn malformed() -> ExitCode {
-    let helper = Helper::start(&[]).unwrap();
+    let helper = Helper::start(&[], &[]).unwrap();
     let pid = helper.pid();
     let Helper(started) = helper;
     let [socket] = started.sockets;

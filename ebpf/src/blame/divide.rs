@@ -74,12 +74,11 @@ fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 
         add(victim, cause::UNKNOWN, UNKNOWN_OWNER, ending.now.saturating_sub(from), 0);
         return 0;
     };
-    // SAFETY: map values. Of another CPU a row may be written now, one word at a time: what is torn is clamped. The walk is
-    // this CPU's, which makes one at a time: interrupts are off wherever a wait is divided.
-    let (begun, walk) = unsafe { ((*row).begun, &mut *walk) };
+    // SAFETY: a map value. Of another CPU it may be written now, one word at a time: what is torn is clamped.
+    let begun = unsafe { (*row).begun };
     // Where in a stretch the throttling ended is known, but not the sums at that time: none of them is taken for more.
     let known = throttled == 0;
-    *walk = Walk {
+    let start = Walk {
         cpu: wait.cpu,
         begun,
         opened: ending.opened,
@@ -98,8 +97,13 @@ fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 
         idle: 0,
         unknown: 0,
     };
-    // SAFETY: `step` needs nothing. A loop of our own would be followed turn by turn by the verifier.
-    unsafe { bpf_loop(STRETCHES as u32, step as *mut c_void, null_mut(), 0) };
+    // SAFETY: the walk is a map value, `step` needs nothing. No reference to it lives while `step` changes it. A loop of our
+    // own would be followed turn by turn by the verifier.
+    let walk = unsafe {
+        walk.write(start);
+        bpf_loop(STRETCHES as u32, step as *mut c_void, null_mut(), 0);
+        &*walk
+    };
     add(victim, cause::OTHERS, walk.offenders[0], walk.others[0], 0);
     add(victim, cause::OTHERS, walk.offenders[1], walk.others[1], 0);
     add(victim, cause::OWN_THREADS, UNKNOWN_OWNER, walk.own, 0);
@@ -110,7 +114,8 @@ fn walk(wait: &Wait, victim: RecordKey, ending: &Ending, throttled: u64) -> u32 
     0
 }
 
-/// Where the walk of each CPU has come to: the stack, of which older kernels count more, has no room for it.
+/// Where the walk of each CPU has come to: it makes one at a time, since interrupts are off wherever a wait is divided. The
+/// stack, of which older kernels count more, has no room for it.
 #[map]
 pub static BLAME_WALKS: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 

@@ -8,7 +8,6 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -22,6 +21,7 @@ use crate::core::units::printable_bytes;
 use crate::kernel::loader::ExemplarMaps;
 use crate::model::ProcessSample;
 use crate::privileged::eyes::Eyes;
+use crate::probes::stuck::asked::read_table;
 use crate::probes::stuck::sockets::{TABLES, socket};
 use crate::probes::syscalls::names::waits;
 
@@ -75,7 +75,7 @@ impl ExemplarReader {
         let ring = (maps.rings.len() / cpus.max(1)) as u64;
         self.read.resize(cpus, 0);
         self.used = 0;
-        let (mut came, mut overwritten) = (Vec::new(), 0);
+        let (mut came, mut overwritten) = (Vec::new(), 0_u64);
         for (cpu, read) in self.read.iter_mut().enumerate() {
             let made = maps.made.get(cpu).unwrap_or(0);
             self.used += usize::try_from(made.min(ring)).unwrap_or(0);
@@ -203,8 +203,7 @@ impl Sockets {
     fn named(&mut self, pid: u32, file: &str) -> Option<String> {
         let inode = file.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
         TABLES.iter().find_map(|&(table, kind)| {
-            let read = || fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-            socket(self.0.entry((pid, table)).or_insert_with(read), kind, inode)
+            socket(self.0.entry((pid, table)).or_insert_with(|| read_table(pid, table)), kind, inode)
         })
     }
 }
