@@ -41,8 +41,8 @@ bench-scale:
 # Checks that it builds for ARM: programs for that architecture, and all of user space. Nothing of it can be run here.
 check-aarch64:
 	@scripts/setup.sh build
-	RUSTC_BOOTSTRAP=1 CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-	cargo check -Zbuild-std=std,panic_abort --target aarch64-unknown-linux-gnu
+	rustup target add aarch64-unknown-linux-gnu
+	cargo check --all-targets --target aarch64-unknown-linux-gnu
 
 # The facts that the rules of verdicts are tested on, captured from the real situations. Best on a machine at rest.
 fixtures:

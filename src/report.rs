@@ -27,7 +27,7 @@ use kscope::model::Snapshot;
 use kscope::privileged::Separated;
 use kscope::privileged::command::Waiting;
 use kscope::probes::own::stats::Counting;
-use kscope::source::{When, without_procfs};
+use kscope::source::{When, procfs_trouble};
 use kscope::verdicts::{Facts, Window, verdicts};
 
 /// How long it measures when nothing else is said.
@@ -64,11 +64,14 @@ pub async fn run(
         budget,
         interests: interests(args, filter),
     };
+    for note in &separated.notes {
+        say(note);
+    }
     sampler::start(begin, separated, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else {
         bail!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known"))
     };
-    if let Some(trouble) = without_procfs() {
+    if let Some(trouble) = procfs_trouble() {
         say(trouble);
     }
     // Who reads that it measures may ask it to stop.

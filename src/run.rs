@@ -19,7 +19,7 @@ use crate::sampler::{self, Message, Request, Start};
 use crate::terminal::{Screen, sampler_panic};
 use kscope::core::filter::Filter;
 use kscope::privileged::Separated;
-use kscope::source::{When, without_procfs};
+use kscope::source::{When, procfs_trouble};
 use kscope::ui::app::{App, Effect, Settings};
 use kscope::ui::everything::Arrangement;
 use kscope::ui::theme::Theme;
@@ -55,7 +55,8 @@ pub fn prepare(args: &Dashboard, filter: Filter) -> Result<Prepared> {
 pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, separated: Separated) -> Result<()> {
     let (interval, budget) = (settings.interval, settings.budget);
     let mut app = App::new(settings);
-    for note in notes.into_iter().chain(separated.notes.iter().cloned()) {
+    let of_procfs = procfs_trouble().map(str::to_owned);
+    for note in notes.into_iter().chain(of_procfs).chain(separated.notes.iter().cloned()) {
         app.on_note(note);
     }
     let mut screen = Screen::take()?;
@@ -172,7 +173,6 @@ fn settings(args: &Dashboard, config: Config, filter: Filter) -> Result<(Setting
     let theme = args.theme.clone().or(config.theme).unwrap_or_else(|| "dark".into());
     let (theme, mut notes) =
         Theme::load(&theme, user_theme_dir.as_deref()).map_err(|error| BadInput(error.to_string()))?;
-    notes.extend(without_procfs().map(str::to_owned));
     let view = match args.view.clone().or(config.view) {
         None => View::Overview,
         Some(name) => View::named(&name).ok_or_else(|| unknown_view(&name))?,

@@ -141,38 +141,47 @@ pub fn program_failure(tracepoint: &str, exists: bool, error: &(dyn std::error::
                 .into(),
         );
     }
-    let advice = match root_errno(error) {
-        Some(libc::EPERM | libc::EACCES) => permission_advice(),
-        Some(libc::E2BIG | libc::EINVAL) => {
-            "The kernel's verifier refused it: please report it with `uname -a`.".into()
-        }
-        _ => "Please report it with the output of `uname -a`.".into(),
+    let refused = |by: &str| format!("The program on {tracepoint} could not be attached: {by}.");
+    let report = || "Please report it with the output of `uname -a`.".into();
+    let (errno, log) = load_error(error).unwrap_or((root_errno(error), String::new()));
+    if let Some(verdict) = verdict(&log) {
+        return (refused(&format!("the kernel's verifier says “{verdict}”")), report());
+    }
+    // The chain's first line: a verifier log has thousands.
+    let short: String = chain(error).lines().next().unwrap_or_default().chars().take(160).collect();
+    let early = if is_early(errno, &log) { REFUSED_EARLY } else { "" };
+    let advice = if matches!(errno, Some(libc::EPERM | libc::EACCES)) { permission_advice() } else { report() };
+    (refused(&short) + early, advice)
+}
+
+/// What a verifier's log ends in, before its statistics.
+fn verdict(log: &str) -> Option<String> {
+    let is_statistic = |line: &&str| {
+        ["processed ", "verification time", "stack depth", "insns processed"].iter().any(|s| line.starts_with(s))
     };
-    // The chain's first lines: a verifier log has thousands.
-    let reason = chain(error);
-    let short: String = reason.lines().next().unwrap_or_default().chars().take(160).collect();
-    let early = if refused_early(error) { REFUSED_EARLY } else { "" };
-    (format!("The program on {tracepoint} could not be attached: {short}.{early}"), advice)
+    let mut lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last = lines.rfind(|line| !is_statistic(line))?;
+    Some(last.trim_end_matches('.').chars().take(160).collect())
 }
 
 /// What EPERM without a word of the verifier means.
 const REFUSED_EARLY: &str =
     " The kernel refused it before its verifier looked at it: a capability, lockdown, seccomp or a security module.";
 
-fn is_early(error: &io::Error, verifier_log: &str) -> bool {
-    error.raw_os_error() == Some(libc::EPERM) && verifier_log.trim().is_empty()
+fn is_early(errno: Option<i32>, verifier_log: &str) -> bool {
+    errno == Some(libc::EPERM) && verifier_log.trim().is_empty()
 }
 
-/// Did the kernel refuse a program with EPERM, and an empty log of its verifier?
-fn refused_early(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Why the kernel did not load a program, and the log of its verifier.
+fn load_error(error: &(dyn std::error::Error + 'static)) -> Option<(Option<i32>, String)> {
     let mut at = Some(error);
     while let Some(e) = at {
         if let Some(aya::programs::ProgramError::LoadError { io_error, verifier_log }) = e.downcast_ref() {
-            return is_early(io_error, &verifier_log.to_string());
+            return Some((io_error.raw_os_error(), verifier_log.to_string()));
         }
         at = e.source();
     }
-    false
+    None
 }
 
 fn permission_advice() -> String {
@@ -228,9 +237,17 @@ mod tests {
 
     #[test]
     fn a_refusal_without_a_word_of_the_verifier_is_explained() {
-        let early = |errno, log| is_early(&io::Error::from_raw_os_error(errno), log);
+        let early = |errno, log| is_early(Some(errno), log);
         assert!(early(libc::EPERM, "") && early(libc::EPERM, "\n"));
         assert!(!early(libc::EPERM, "0: R1=ctx()") && !early(libc::EINVAL, ""));
+    }
+
+    #[test]
+    fn what_the_verifier_said_last_is_the_reason() {
+        let log = "func#0 @0\n0: R1=ctx()\ncombined stack size of 4 calls is 528. Too large\nverification time 7 usec\n\
+                   stack depth 288+64\nprocessed 9 insns (limit 1000000) max_states_per_insn 0\n";
+        assert_eq!(verdict(log).as_deref(), Some("combined stack size of 4 calls is 528. Too large"));
+        assert_eq!((verdict(""), verdict("processed 9 insns (limit 1000000)\n")), (None, None));
     }
 
     #[test]

@@ -62,6 +62,10 @@ pub struct Separated {
     pub notes: Vec<String>,
 }
 
+/// What `--no-ptrace` leaves out.
+const UNSEEN: &str = "With --no-ptrace nobody looks into other processes: what calls wait for, what descriptors are open on and \
+                      whose idle sockets are is not known.";
+
 static KIN: OnceLock<Box<[u32]>> = OnceLock::new();
 
 /// The processes that work for this one: what they take is kscope's.
@@ -100,7 +104,10 @@ pub fn separate(only: &[u32], looks: bool, reads: Vec<PathBuf>) -> io::Result<Se
     kin.extend(helper.iter().map(Helper::pid));
     // Nobody was there before.
     let _ = KIN.set(kin.into());
-    let notes = if helper.is_ok() { leave_no_rights(caller, reads)? } else { leave_rights_of_the_user(caller)? };
+    let mut notes = if helper.is_ok() { leave_no_rights(caller, reads)? } else { leave_rights_of_the_user(caller)? };
+    if !looks {
+        notes.push(UNSEEN.into());
+    }
     Ok(Separated { helper, services: Services { eyes, book }, notes })
 }
 

@@ -62,11 +62,16 @@ fn nanoseconds(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// What is missing where there is no procfs, as a sentence.
-pub fn without_procfs() -> Option<&'static str> {
-    let is_there = fs::exists("/proc/self/stat").unwrap_or(false);
-    (!is_there).then_some(
-        "/proc is not mounted: processes have no command lines, users and cgroups, and what devices and interfaces count is not known. To mount it: `mount -t proc proc /proc`.",
+/// What is missing where there is no procfs, or one that hides processes from this one, as a sentence. It is to be asked when
+/// rights have been given up.
+pub fn procfs_trouble() -> Option<&'static str> {
+    if !fs::exists("/proc/self/stat").unwrap_or(false) {
+        return Some(
+            "/proc is not mounted: processes have no command lines, users and cgroups, and what devices and interfaces count is not known. To mount it: `mount -t proc proc /proc`.",
+        );
+    }
+    fs::read("/proc/1/comm").is_err().then_some(
+        "/proc hides the processes of others (hidepid): they have no command lines, users and cgroups here. To show them: `mount -o remount,hidepid=0 /proc`.",
     )
 }
 

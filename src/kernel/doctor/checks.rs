@@ -31,6 +31,7 @@ pub fn checks(facts: &Facts, map_bytes: u64) -> Vec<Check> {
         unprivileged_bpf(facts),
         perf_events(facts),
         tracefs(facts),
+        landlock(facts),
     ]
 }
 
@@ -285,6 +286,22 @@ fn tracefs(facts: &Facts) -> Check {
     }
     let what = ("The events of tracefs cannot be read.", "`sudo mount -t tracefs tracefs /sys/kernel/tracing`");
     ill("tracefs", State::Degraded, about, what)
+}
+
+fn landlock(facts: &Facts) -> Check {
+    let about = "keeps the process that draws from files that it does not need";
+    match facts.landlock {
+        Some(version) => well("landlock", format!("{about}: version {version}")),
+        None => ill(
+            "landlock",
+            State::Degraded,
+            about,
+            (
+                "This kernel has no Landlock: the process that draws has no capabilities, but can open what its user can.",
+                "Boot with `landlock` in `lsm=`, or use a kernel with CONFIG_SECURITY_LANDLOCK (5.13 or newer).",
+            ),
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ fn facts() -> Facts {
         tracefs: true,
         memlock: Some(8 << 20),
         proc: Some("rw,relatime".into()),
+        landlock: Some(7),
     }
 }
 
@@ -38,6 +39,13 @@ fn root_on_a_new_kernel_has_everything() {
     for check in checks(&facts(), 30 << 20) {
         assert_eq!((check.state, check.reason.as_str()), (State::Ok, ""), "{check:?}");
     }
+}
+
+#[test]
+fn without_landlock_it_says_what_is_open() {
+    let (state, text) = wrong(&Facts { landlock: None, ..facts() }, "landlock");
+    assert_eq!(state, State::Degraded);
+    assert!(text.contains("can open what its user can") && text.contains("lsm="), "{text}");
 }
 
 #[test]

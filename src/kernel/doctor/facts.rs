@@ -46,6 +46,8 @@ pub struct Facts {
     pub memlock: Option<u64>,
     /// `/proc` is there, with these options of its mount.
     pub proc: Option<String>,
+    /// The version of Landlock; `None` if there is none.
+    pub landlock: Option<i32>,
 }
 
 impl Facts {
@@ -69,6 +71,7 @@ impl Facts {
                 .any(|dir| fs::read_dir(dir).is_ok_and(|mut events| events.next().is_some())),
             memlock: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
             proc: proc_options(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()),
+            landlock: ask_landlock(),
         }
     }
 
@@ -126,6 +129,16 @@ fn ask_bpf() -> BpfCall {
         Err(Some(errno @ (libc::EPERM | libc::EACCES | libc::ENOSYS))) => BpfCall::Refused(errno),
         _ => BpfCall::Answers,
     }
+}
+
+/// Asks which version of Landlock there is. No rules are made.
+fn ask_landlock() -> Option<i32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION` of include/uapi/linux/landlock.h
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag no attributes are read.
+    let version =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0_usize, VERSION) };
+    i32::try_from(version).ok().filter(|version| *version > 0)
 }
 
 #[cfg(test)]
