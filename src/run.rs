@@ -171,8 +171,7 @@ impl Signals {
 fn settings(args: &Dashboard, config: Config, filter: Filter) -> Result<(Settings, Vec<String>)> {
     let user_theme_dir = config::dir().map(|dir: PathBuf| dir.join("themes"));
     let theme = args.theme.clone().or(config.theme).unwrap_or_else(|| "dark".into());
-    let (theme, mut notes) =
-        Theme::load(&theme, user_theme_dir.as_deref()).map_err(|error| BadInput(error.to_string()))?;
+    let (theme, notes) = Theme::load(&theme, user_theme_dir.as_deref()).map_err(|error| BadInput(error.to_string()))?;
     let view = match args.view.clone().or(config.view) {
         None => View::Overview,
         Some(name) => View::named(&name).ok_or_else(|| unknown_view(&name))?,

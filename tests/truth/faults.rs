@@ -281,6 +281,10 @@ fn hidepid() {
     let (report, _) = counts_in("mount -t proc -o hidepid=2 proc /proc");
     let named = report.all().iter().filter(|p| p.0["comm"] != "").count();
     assert!(named > 1, "no names in {:?}", report.all());
+    // What is hidden from the user whose ids it takes is said.
+    let (_, stderr) =
+        counts_in("mount -t proc -o hidepid=2 proc /proc; export SUDO_UID=65534 SUDO_GID=65534 SUDO_USER=nobody");
+    assert!(stderr.contains("hides the processes of others (hidepid)"), "{stderr}");
 }
 
 /// With as much as procfs tells, or with nothing: it says so.
