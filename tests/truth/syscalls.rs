@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::Case;
-use crate::kscope::{self, Report, Running, TempDir, assert_close, call, number, report};
+use crate::kscope::{self, Report, Running, TempDir, call, number, report};
 use crate::workload::{self, arg, in_child, nanosleep, ns, stay_ahead, timespec};
 
 pub const CASES: &[Case] = &[
@@ -20,7 +20,8 @@ pub const CASES: &[Case] = &[
     ("syscalls::without_a_filter_the_host_is_counted", host_count),
 ];
 
-/// The bound that the interface states: half a bucket of 2^(1/8), at the geometric midpoint.
+/// The bound that the interface states: half a bucket of 2^(1/8), at the geometric midpoint. A call lasted at least as long as
+/// it was asked to, and less than what was timed around it, which on an emulated machine is tens of microseconds more.
 const BOUND: f64 = 0.044_3;
 const QUANTILES: [(&str, usize); 3] = [("p50_ns", 50), ("p90_ns", 90), ("p99_ns", 99)];
 
@@ -84,7 +85,8 @@ fn assert_count(report: &Report, shown: u64, known: u64) {
 fn errors() {
     let report = report(&["enoent", "1000"]);
     let row = report.process(number(&report.facts["pid"])).call("openat").expect("a row for openat");
-    assert_eq!((number(&row["count"]), number(&row["errors"])), (1_000, 1_000));
+    assert_count(&report, number(&row["count"]), 1_000);
+    assert_eq!(row["errors"], row["count"]);
 }
 
 fn fail_to_open(times: u64) -> Value {
@@ -99,7 +101,7 @@ fn fail_to_open(times: u64) -> Value {
 fn five_ms() {
     let report = report(&["sleep", "200", "5"]);
     let row = report.process(number(&report.facts["pid"])).call("nanosleep").expect("a row for nanosleep");
-    assert_eq!(number(&row["count"]), 200);
+    assert_count(&report, number(&row["count"]), 200);
     let p50 = number(&row["p50_ns"]);
     assert!((5_000_000..=5_600_000).contains(&p50), "p50 {p50} ns, itself it saw {}", report.facts);
     assert_inside(row, &report.facts);
@@ -108,29 +110,34 @@ fn five_ms() {
 fn process_quantiles() {
     let report = report(&["mixture", "nanosleep"]);
     let row = report.process(number(&report.facts["pid"])).call("nanosleep").expect("a row for nanosleep");
-    compare_quantiles(row, &report.facts);
+    compare_quantiles(&report, row);
 }
 
 /// Nobody else waits for signals with a timeout, so the host's row is the workload's.
 fn host_quantiles() {
     let report = while_measuring(&["mixture", "rt_sigtimedwait"]);
     let row = call(&report.json, "rt_sigtimedwait").expect("a row for rt_sigtimedwait");
-    compare_quantiles(row, &report.facts);
+    compare_quantiles(&report, row);
 }
 
-fn compare_quantiles(row: &Value, facts: &Value) {
-    assert_eq!(number(&row["count"]), number(&facts["count"]), "{row} and {facts}");
+fn compare_quantiles(report: &Report, row: &Value) {
+    let facts = &report.facts;
+    assert_count(report, number(&row["count"]), number(&facts["count"]));
     for (name, _) in QUANTILES {
-        assert_close(name, number(&row[name]), number(&facts[name]), BOUND, 0);
+        let (asked, took) = (number(&facts["asked"][name]) as f64, number(&facts[name]) as f64);
+        let inside = asked * (1.0 - BOUND)..=took * (1.0 + BOUND);
+        assert!(inside.contains(&(number(&row[name]) as f64)), "{name} of {row} is not within {inside:?}");
     }
     assert_inside(row, facts);
 }
 
 /// Each call lasted at least as long as it was asked to, and less than what was timed around it: so did their sum and the
-/// longest.
+/// longest. One that was missed took no longer than the longest.
 fn assert_inside(row: &Value, facts: &Value) {
-    for (name, asked) in [("total_ns", "asked_total_ns"), ("max_ns", "asked_max_ns")] {
-        let inside = number(&facts[asked])..=number(&facts[name]);
+    let missed = number(&facts["count"]) - number(&row["count"]);
+    let least = number(&facts["asked_total_ns"]).saturating_sub(missed * number(&facts["max_ns"]));
+    for (name, least) in [("total_ns", least), ("max_ns", number(&facts["asked_max_ns"]))] {
+        let inside = least..=number(&facts[name]);
         assert!(inside.contains(&number(&row[name])), "{name} of {row} is not within {inside:?}");
     }
 }
@@ -152,22 +159,25 @@ fn mixture() -> impl Iterator<Item = Duration> {
 /// Makes each wait and times it from outside.
 fn timed(sleeps: impl Iterator<Item = Duration>, wait: impl Fn(Duration)) -> Value {
     stay_ahead();
-    let (asked, mut took): (Vec<u64>, Vec<u64>) = sleeps
+    let (mut asked, mut took): (Vec<u64>, Vec<u64>) = sleeps
         .map(|sleep| {
             let begin = (Instant::now(), wait(sleep)).0;
             (ns(sleep), ns(begin.elapsed()))
         })
         .unzip();
+    asked.sort_unstable();
     took.sort_unstable();
     let mut facts = json!({
         "count": took.len(),
         "total_ns": took.iter().sum::<u64>(),
         "max_ns": took.last(),
         "asked_total_ns": asked.iter().sum::<u64>(),
-        "asked_max_ns": asked.iter().max(),
+        "asked_max_ns": asked.last(),
+        "asked": {},
     });
     for (name, percent) in QUANTILES {
-        facts[name] = took[(percent * took.len()).div_ceil(100) - 1].into();
+        let at = (percent * took.len()).div_ceil(100) - 1;
+        (facts[name], facts["asked"][name]) = (took[at].into(), asked[at].into());
     }
     facts
 }
@@ -190,8 +200,10 @@ fn interrupted() {
     let (process, facts) = (report.process(number(&report.facts["pid"])), &report.facts);
     let (sleeps, reads) = (process.call("nanosleep").unwrap(), process.call("read").unwrap());
     assert!(number(&facts["cut_short"]) > 0 && number(&facts["slept"]) > 0, "a workload that proves nothing: {facts}");
-    assert_eq!((number(&sleeps["count"]), number(&sleeps["errors"])), (number(&facts["slept"]), 0), "{facts}");
-    assert_eq!((number(&reads["count"]), number(&reads["errors"])), (number(&facts["reads"]), 0), "{facts}");
+    for (row, completed) in [(sleeps, "slept"), (reads, "reads")] {
+        assert_count(&report, number(&row["count"]), number(&facts[completed]));
+        assert_eq!(number(&row["errors"]), 0, "{row}");
+    }
     // The one whose sleep was cut short was not there for its full time: it must not pull the median down.
     assert!(number(&sleeps["p50_ns"]) >= 9 * 40_000_000 / 10, "{sleeps}");
 }
@@ -245,9 +257,10 @@ fn alarm(time: Duration) {
 
 fn host_count() {
     let report = while_measuring(&["getppid", "100000"]);
-    assert_eq!(report.process(number(&report.facts["pid"])).count("getppid"), 100_000);
+    let counted = report.process(number(&report.facts["pid"])).count("getppid");
+    assert_count(&report, counted, 100_000);
     let row = call(&report.json, "getppid").expect("a host-wide row for getppid");
-    assert!(number(&row["count"]) >= 100_000, "{row}");
+    assert!(number(&row["count"]) >= counted, "{row}");
     assert!(number(&report.json["runqueue"]["all"]["count"]) > 0, "a host whose run queues stand still");
 }
 
