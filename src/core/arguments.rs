@@ -8,6 +8,13 @@ use kscope_layout::CALL_ROWS;
 use kscope_layout::exemplars::text;
 use syscalls::Sysno;
 
+/// `newfstatat`, which the list of names knows by another one where that is the only call of its kind.
+#[cfg(target_arch = "x86_64")]
+pub const NEWFSTATAT: Sysno = Sysno::newfstatat;
+/// `newfstatat`, which the list of names knows by another one where that is the only call of its kind.
+#[cfg(not(target_arch = "x86_64"))]
+pub const NEWFSTATAT: Sysno = Sysno::fstatat;
+
 /// One argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
@@ -104,7 +111,7 @@ const CALLS: &[Signature] = &[
     (Sysno::msync, &[Pointer, Size, Flags]),
     (Sysno::munmap, &[Pointer, Size]),
     (Sysno::nanosleep, &[]),
-    (Sysno::newfstatat, &[Dir, Path, Hidden, Flags]),
+    (NEWFSTATAT, &[Dir, Path, Hidden, Flags]),
     (Sysno::openat, &[Dir, Path, OpenFlags]),
     (Sysno::openat2, &[Dir, Path]),
     (Sysno::pidfd_open, &[Pid, Flags]),

@@ -51,7 +51,7 @@ const SOCKET: &[&str] = &[
 /// They wait for a file, or for the disk that it lies on, by name or by descriptor.
 #[rustfmt::skip]
 const FILE: &[&str] = &[
-    "open", "openat", "openat2", "creat", "close", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat",
+    "open", "openat", "openat2", "creat", "close", "stat", "lstat", "fstat", "newfstatat", "fstatat", "statx", "access", "faccessat",
     "faccessat2", "readlink", "readlinkat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir",
     "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "lchown",
     "fchownat", "utime", "utimes", "futimesat", "utimensat", "truncate", "ftruncate", "fallocate", "fsync", "fdatasync", "sync",

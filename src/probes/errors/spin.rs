@@ -189,6 +189,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::core::arguments::NEWFSTATAT;
     use crate::core::histogram::Histogram;
     use crate::core::latency::LatencyStats;
     use crate::model::Ident;
@@ -252,10 +253,12 @@ mod tests {
 
     #[test]
     fn a_search_adds_up_all_calls_with_a_path() {
-        let calls = [(Sysno::openat, 900), (Sysno::newfstatat, 700), (Sysno::read, 90_000)];
-        let failed = [(Sysno::openat, ENOENT, 500), (Sysno::newfstatat, ENOENT, 700)];
-        let expected =
-            "busy (7) searches: 600 /s of its paths do not exist, 75 % of those asked for, most with newfstatat";
+        let calls = [(Sysno::openat, 900), (NEWFSTATAT, 700), (Sysno::read, 90_000)];
+        let failed = [(Sysno::openat, ENOENT, 500), (NEWFSTATAT, ENOENT, 700)];
+        let expected = format!(
+            "busy (7) searches: 600 /s of its paths do not exist, 75 % of those asked for, most with {}",
+            NEWFSTATAT.name()
+        );
         assert_eq!(said(&calls, &failed), [expected]);
         assert!(said(&calls, &failed[..1]).is_empty());
     }

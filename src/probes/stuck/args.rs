@@ -4,6 +4,8 @@
 
 use syscalls::Sysno;
 
+use crate::core::arguments::NEWFSTATAT;
+
 /// What of a call's arguments matters. Numbers are places of arguments, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matters {
@@ -73,7 +75,7 @@ const PATHS: &[(Sysno, usize)] = &[
     (Sysno::openat2, 1),
     (Sysno::execve, 0),
     (Sysno::execveat, 1),
-    (Sysno::newfstatat, 1),
+    (NEWFSTATAT, 1),
     (Sysno::statx, 1),
     (Sysno::unlinkat, 1),
     (Sysno::mkdirat, 1),
