@@ -37,8 +37,10 @@ timed() {
 }
 
 out=${CARGO_TARGET_DIR:-target}/vm
-export VM_CACHE=${VM_CACHE:-$out/kernels}
 mkdir -p "$out"
+# What is called from here works in other directories.
+out=$(cd "$out" && pwd)
+export VM_CACHE=${VM_CACHE:-$out/kernels}
 
 if [ "$(uname -m)" != x86_64 ]; then
     skip "the guests are x86-64, and this machine is not" "${kernels[@]}"
