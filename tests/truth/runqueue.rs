@@ -27,11 +27,11 @@ pub fn workload(name: &str, args: &[String]) -> Option<Value> {
         }
         "compete-sleepers" => {
             pin();
-            // Long work and few wake-ups: where one preempts, the scheduler counts from the wake-up, not from the switch,
-            // and of short waits that would be a visible part.
+            // Long work and few wake-ups: where one preempts, the scheduler counts from the wake-up, not from the switch.
+            // That is microseconds, on an emulated machine 200, and of short waits that would be a visible part.
             let turns = || {
-                for _ in 0..arg(args, 0) / 20 {
-                    spin(Duration::from_millis(10));
+                for _ in 0..arg(args, 0) / 80 {
+                    spin(Duration::from_millis(40));
                     assert!(nanosleep(Duration::from_millis(5)));
                 }
             };
