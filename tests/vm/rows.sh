@@ -28,14 +28,16 @@ for kernel in "$@"; do
             match($0, /"quality":\{[^}]*\}/); quality = substr($0, RSTART, RLENGTH)
             sub(/.*"probes":\[/, ""); count = split($0, probes, /\},\{/)
             for (i = 1; i in insights; i++) {
-                hooks = ""
+                hooks = ""; lacks = 0
                 for (p = 1; p <= count; p++) {
-                    if (probes[p] !~ /"running":true/) continue
                     match(probes[p], /"name":"[^"]*"/); name = substr(probes[p], RSTART + 8, RLENGTH - 9)
+                    # Of these two each program is needed: their quality is not among those of the report.
+                    if (name ~ programs[i] && programs[i] ~ /^\^(blame|conn)_/ && probes[p] ~ /"reason":/) lacks = 1
+                    if (probes[p] !~ /"running":true/) continue
                     match(probes[p], /"hook":"[^"]*"/); hook = substr(probes[p], RSTART + 8, RLENGTH - 9)
                     if (name ~ programs[i] && index(", " hooks ",", ", " hook ",") == 0) hooks = hooks (hooks == "" ? "" : ", ") hook
                 }
-                if (quality ~ "\"" insights[i] "\":\"not_available\"" || hooks == "") hooks = "–"
+                if (quality ~ "\"" insights[i] "\":\"not_available\"" || lacks || hooks == "") hooks = "–"
                 print kernel, "hook", insights[i], hooks
             }
         }'
