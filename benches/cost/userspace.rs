@@ -72,11 +72,11 @@ pub struct Used {
     pub frame_ms: Option<f64>,
     /// See `frame_ms`.
     pub data_ms: Option<f64>,
-    /// CPU time at rest, in percent of one CPU.
+    /// CPU time at rest, of all its processes, in percent of one CPU.
     pub cpu_percent: f64,
-    /// Resident memory after that, and the most it ever was, MiB.
+    /// Resident memory after that, MiB: of those that work for it what is not of a file, which they share.
     pub rss_mib: f64,
-    /// See `rss_mib`.
+    /// The most it ever was in the process itself, MiB.
     pub peak_mib: f64,
 }
 
@@ -134,7 +134,7 @@ impl Terminal {
     }
 
     fn rest(&mut self, title: &'static str, rest: Duration, frames: &[Duration], data: &[Duration]) -> Result<Used> {
-        let before = cpu_time(self.pid())?;
+        let before = cpu_time_with_kin(self.pid())?;
         let (start, end) = (self.since.elapsed(), self.since.elapsed() + rest);
         while self.since.elapsed() < end {
             let left = end.saturating_sub(self.since.elapsed());
@@ -143,8 +143,10 @@ impl Terminal {
                 bail!("it ended by itself");
             }
         }
-        let cpu = cpu_time(self.pid())?.saturating_sub(before);
+        let cpu = cpu_time_with_kin(self.pid())?.saturating_sub(before);
         let status = procfs::process::Process::new(self.pid().cast_signed())?.status()?;
+        let anonymous = |pid: i32| procfs::process::Process::new(pid).ok()?.status().ok()?.rssanon;
+        let of_kin: u64 = kin(self.pid()).into_iter().filter_map(|pid| anonymous(pid.cast_signed())).sum();
         let mib = |kib: Option<u64>| kib.unwrap_or(0) as f64 / 1024.0;
         let ms = |times: &[Duration]| {
             let ms: Vec<_> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
@@ -156,7 +158,7 @@ impl Terminal {
             frame_ms: ms(frames),
             data_ms: ms(data),
             cpu_percent: 100.0 * cpu.as_secs_f64() / self.since.elapsed().saturating_sub(start).as_secs_f64(),
-            rss_mib: mib(status.vmrss),
+            rss_mib: mib(status.vmrss) + mib(Some(of_kin)),
             peak_mib: mib(status.vmhwm),
         })
     }
@@ -170,6 +172,18 @@ impl Watcher {
         command.env_remove("XDG_CONFIG_HOME").env_remove("NO_COLOR").env_remove("COLORTERM");
         command
     }
+}
+
+/// The processes that a process has started.
+fn kin(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// CPU time of a process so far, with that of those it has started, which stay as long as it does.
+fn cpu_time_with_kin(pid: u32) -> Result<Duration> {
+    let of_kin: Duration = kin(pid).into_iter().filter_map(|pid| cpu_time(pid).ok()).sum();
+    Ok(cpu_time(pid)? + of_kin)
 }
 
 /// CPU time of a process so far, user and system, by its own clock.
