@@ -15,7 +15,7 @@ use super::widgets::pane::pane;
 use super::widgets::text::put;
 use crate::core::quality::Quality;
 use crate::core::units;
-use crate::verdicts::NOTHING;
+use crate::verdicts::{NOTHING, UNJUDGED};
 
 /// From this width on, the network has a pane of its own.
 const THREE_FROM: u16 = 110;
@@ -57,7 +57,7 @@ fn verdicts(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) -> Rect {
         put(buf, area.x + 3, area.y + y, text, area.width.saturating_sub(4), style);
     };
     if all.is_empty() {
-        line(0, "·", NOTHING, ctx.theme.dim, buf);
+        line(0, "·", if ctx.is_procfs() { UNJUDGED } else { NOTHING }, ctx.theme.dim, buf);
         return Rect { y: area.y + 1, height: area.height - 1, ..area };
     }
     let shown = u16::try_from(all.len()).unwrap_or(u16::MAX).min(room);

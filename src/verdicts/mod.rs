@@ -24,6 +24,8 @@ pub const SHOWN: usize = 5;
 /// What is said when no rule applies.
 pub const NOTHING: &str =
     "Nothing stands out: no call is slower than before, nothing is stuck, nobody waits long for a CPU.";
+/// What is said where only procfs is read.
+pub const UNJUDGED: &str = "Nothing is judged: /proc tells neither how long calls and waits took nor what is stuck.";
 
 /// Where the evidence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

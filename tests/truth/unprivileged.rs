@@ -190,6 +190,11 @@ fn says_what_is_missing() {
     assert!(report.processes(1).iter().all(|init: &Process<'_>| init.0["disk"].is_null()), "{}", json["processes"]);
     let text = finish(copies.command(&[], &["report", "--for", "600ms"]));
     assert!(
+        text.stdout.contains("Nothing is judged") && !text.stdout.contains("Nothing stands out"),
+        "{}",
+        text.stdout
+    );
+    assert!(
         text.stdout.contains("System calls  – not measured") && text.stdout.contains("sudo setcap"),
         "{}",
         text.stdout

@@ -71,7 +71,8 @@ impl Sections {
 
     /// Appends them for people.
     pub fn write(&self, out: &mut String) {
-        verdicts::write(&self.verdicts, out);
+        // There are no calls in flight where only procfs is read, and nothing else to judge by.
+        verdicts::write(&self.verdicts, self.stuck.is_some(), out);
         if let Some(page) = &self.page {
             page::write(page, out);
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::core::units::printable;
-use crate::verdicts::{Evidence, NOTHING, RULES, Verdict};
+use crate::verdicts::{Evidence, NOTHING, RULES, UNJUDGED, Verdict};
 
 /// A verdict.
 #[derive(Clone, Debug, Serialize)]
@@ -30,11 +30,11 @@ pub fn rows(verdicts: Vec<Verdict>) -> Vec<Row> {
     verdicts.into_iter().map(row).collect()
 }
 
-/// The sentences.
-pub fn write(rows: &[Row], out: &mut String) {
+/// The sentences. `judged`: what they are made from was measured.
+pub fn write(rows: &[Row], judged: bool, out: &mut String) {
     let _ = writeln!(out, "\nVerdicts");
     if rows.is_empty() {
-        let _ = writeln!(out, "  {NOTHING}");
+        let _ = writeln!(out, "  {}", if judged { NOTHING } else { UNJUDGED });
     }
     for row in rows {
         let _ = writeln!(out, "  {}", printable(&row.sentence));
