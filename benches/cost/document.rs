@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use crate::columns::{floor_of, position};
+use crate::marks;
 use crate::measure::Row;
 use crate::stats::{Estimate, ratio};
 use crate::table::{cost, factor};
@@ -13,21 +14,11 @@ use crate::userspace::{KSCOPE, Used};
 
 const DOCUMENT: &str = "docs/performance.md";
 const README: &str = "README.md";
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
 
 /// Writes both.
 pub fn keep(text: &str, rows: &[Row], used: &[Used]) -> Result<()> {
-    put(DOCUMENT, &format!("\n{text}\n"))?;
-    put(README, &format!("\n{}\n", sentence(rows, used)))
-}
-
-/// Between the marks.
-fn put(path: &str, text: &str) -> Result<()> {
-    let old = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
-    let Some((before, rest)) = old.split_once(BEGIN) else { bail!("{path} has no line {BEGIN}") };
-    let Some((_, after)) = rest.split_once(END) else { bail!("{path} has no line {END}") };
-    fs::write(path, format!("{before}{BEGIN}{text}{END}{after}")).with_context(|| format!("write {path}"))
+    marks::put(DOCUMENT, text)?;
+    marks::put(README, &sentence(rows, used))
 }
 
 /// What the README says: a system call, the dearest loop, and the dashboard at rest.

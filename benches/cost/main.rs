@@ -11,6 +11,8 @@ mod columns;
 mod crowd;
 mod document;
 mod loops;
+#[path = "../common/marks.rs"]
+mod marks;
 mod measure;
 mod partner;
 mod programs;
@@ -18,6 +20,8 @@ mod pty;
 mod stats;
 mod table;
 mod targets;
+#[path = "../common/terminal.rs"]
+mod terminal;
 mod tool;
 mod userspace;
 mod watch;

@@ -5,14 +5,14 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::terminal;
 
 /// Columns and rows.
 pub const SIZE: (u16, u16) = (200, 50);
@@ -30,17 +30,7 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a command in a new terminal.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let (master, slave) = open()?;
-        command.stdin(Stdio::from(slave.try_clone()?)).stdout(Stdio::from(slave.try_clone()?)).stderr(slave);
-        // SAFETY: between fork and exec only these two system calls are made. Descriptor 0 is the terminal by then.
-        unsafe {
-            command.pre_exec(|| {
-                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
+        let master = terminal::around(command, SIZE)?;
         let since = Instant::now();
         Ok(Self { child: command.spawn()?, master, screen: Screen::new(), since })
     }
@@ -81,22 +71,6 @@ impl Drop for Terminal {
         // It has ended by itself, as a rule.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-fn open() -> Result<(File, OwnedFd)> {
-    let size = libc::winsize { ws_row: SIZE.1, ws_col: SIZE.0, ws_xpixel: 0, ws_ypixel: 0 };
-    let (mut master, mut slave) = (-1, -1);
-    // SAFETY: both descriptors are written where they may be, nobody else owns them, and the size is read during the call.
-    unsafe {
-        let (name, modes) = (std::ptr::null_mut(), std::ptr::null_mut());
-        if libc::openpty(&raw mut master, &raw mut slave, name, modes, (&raw const size).cast_mut()) != 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        let (master, slave) = (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave));
-        // The program must not inherit the side that we read.
-        libc::fcntl(master.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC);
-        Ok((master, slave))
     }
 }
 

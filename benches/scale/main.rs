@@ -5,6 +5,8 @@
 
 mod allocations;
 mod generate;
+#[path = "../common/marks.rs"]
+mod marks;
 mod measure;
 mod plot;
 mod table;
@@ -20,11 +22,9 @@ use generate::Size;
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
 
-/// Where a result is kept, between these two lines, with its plot beside.
+/// Where a result is kept, between its marks, with its plot beside.
 const DOCUMENT: &str = "docs/scale.md";
 const PLOT: &str = "docs/scale.svg";
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
 
 /// Machines that grow in all respects: these are the plot.
 const GROWING: [Size; 6] = [
@@ -88,9 +88,6 @@ fn circumstances(args: &[String], rounds: usize) -> Result<String> {
 
 /// Puts the result into the document, between its marks, and the plot beside it.
 fn keep(text: &str, plot: &str) -> Result<()> {
-    let old = fs::read_to_string(DOCUMENT).with_context(|| format!("read {DOCUMENT}"))?;
-    let Some((before, rest)) = old.split_once(BEGIN) else { bail!("{DOCUMENT} has no line {BEGIN}") };
-    let Some((_, after)) = rest.split_once(END) else { bail!("{DOCUMENT} has no line {END}") };
     fs::write(PLOT, plot).with_context(|| format!("write {PLOT}"))?;
-    fs::write(DOCUMENT, format!("{before}{BEGIN}\n{text}\n{END}{after}")).with_context(|| format!("write {DOCUMENT}"))
+    marks::put(DOCUMENT, text)
 }

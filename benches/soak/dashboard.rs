@@ -4,9 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -14,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::terminal;
 
 /// Columns and rows.
 const SIZE: (u16, u16) = (160, 45);
@@ -40,19 +40,9 @@ pub struct Dashboard {
 impl Dashboard {
     /// Starts it.
     pub fn start() -> Result<Self> {
-        let (master, slave) = open()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_kscope"));
         command.args(["--interval", INTERVAL]).env("TERM", "xterm-256color");
-        command.stdin(Stdio::from(slave.try_clone()?)).stdout(Stdio::from(slave.try_clone()?)).stderr(slave);
-        // SAFETY: between fork and exec only these two system calls are made. Descriptor 0 is the terminal by then.
-        unsafe {
-            command.pre_exec(|| {
-                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
+        let master = terminal::around(&mut command, SIZE)?;
         let child = command.spawn().context("start kscope")?;
         let bytes = Arc::new(AtomicU64::new(0));
         let (mut reader, drawn) = (master.try_clone()?, Arc::clone(&bytes));
@@ -109,21 +99,5 @@ impl Drop for Dashboard {
         // It has ended by itself, as a rule.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-fn open() -> Result<(File, OwnedFd)> {
-    let size = libc::winsize { ws_row: SIZE.1, ws_col: SIZE.0, ws_xpixel: 0, ws_ypixel: 0 };
-    let (mut master, mut slave) = (-1, -1);
-    // SAFETY: both descriptors are written where they may be, nobody else owns them, and the size is read during the call.
-    unsafe {
-        let (name, modes) = (std::ptr::null_mut(), std::ptr::null_mut());
-        if libc::openpty(&raw mut master, &raw mut slave, name, modes, (&raw const size).cast_mut()) != 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        // The programs that are started must not inherit the side that we read.
-        libc::fcntl(master, libc::F_SETFD, libc::FD_CLOEXEC);
-        libc::fcntl(slave, libc::F_SETFD, libc::FD_CLOEXEC);
-        Ok((File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)))
     }
 }

@@ -8,9 +8,13 @@
 mod dashboard;
 mod drift;
 mod load;
+#[path = "../common/marks.rs"]
+mod marks;
 mod plot;
 mod record;
 mod rules;
+#[path = "../common/terminal.rs"]
+mod terminal;
 mod tree;
 
 use std::fs;
@@ -23,12 +27,10 @@ use dashboard::Dashboard;
 use load::Load;
 use record::{Record, Soak};
 
-/// Where a result is kept, between these two lines, with its plot beside.
+/// Where a result is kept, between its marks, with its plot beside.
 const DOCUMENT: &str = "docs/soak.md";
 const PLOT: &str = "docs/soak.svg";
 const PICTURE: &str = "![Memory, descriptors, losses and differences against time](soak.svg)";
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
 
 /// How long, unless it is said.
 const LONG: Duration = Duration::from_mins(20);
@@ -136,9 +138,6 @@ fn circumstances(time: Duration) -> Result<String> {
 
 /// Puts the result into the document, between its marks, and the plot beside it.
 fn keep(text: &str, plot: &str) -> Result<()> {
-    let old = fs::read_to_string(DOCUMENT).with_context(|| format!("read {DOCUMENT}"))?;
-    let Some((before, rest)) = old.split_once(BEGIN) else { bail!("{DOCUMENT} has no line {BEGIN}") };
-    let Some((_, after)) = rest.split_once(END) else { bail!("{DOCUMENT} has no line {END}") };
     fs::write(PLOT, plot).with_context(|| format!("write {PLOT}"))?;
-    fs::write(DOCUMENT, format!("{before}{BEGIN}\n{text}\n{END}{after}")).with_context(|| format!("write {DOCUMENT}"))
+    marks::put(DOCUMENT, text)
 }

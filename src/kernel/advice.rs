@@ -89,9 +89,9 @@ impl LoadError {
 }
 
 /// `CAP_SYS_ADMIN`, `CAP_PERFMON` and `CAP_BPF` of include/uapi/linux/capability.h.
-const SYS_ADMIN: u32 = 21;
-const PERFMON: u32 = 38;
-const BPF: u32 = 39;
+pub(super) const SYS_ADMIN: u32 = 21;
+pub(super) const PERFMON: u32 = 38;
+pub(super) const BPF: u32 = 39;
 
 /// Fails when this process lacks the capabilities to load tracing programs.
 pub fn require_capabilities() -> Result<(), LoadError> {

@@ -213,6 +213,7 @@ pub fn load_only(insights: &[Insight]) -> Result<Loaded, LoadError> {
 /// keep nothing, and return at once.
 pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError> {
     raise_memlock_limit();
+    check()?;
     let (local, descriptors) = load_here(insights, only, &[std::process::id()])?;
     let standing = local.standing();
     let (found, tells) = (local.found, local.tells());
@@ -226,9 +227,9 @@ pub fn load_by(helper: Result<Helper, LoadError>, only: &[u32], services: Servic
     Ok(Loaded { services, ..loaded })
 }
 
-/// Loads and attaches, for the processes `own` to work with; what holds the programs, and the maps by their place in [`MAPS`].
+/// Loads and attaches, for the processes `own` to work with, where [`check`] has found nothing; what holds the programs, and
+/// the maps by their place in [`MAPS`].
 pub(crate) fn load_here(insights: &[Insight], only: &[u32], own: &[u32]) -> Result<(Local, Vec<OwnedFd>), LoadError> {
-    check()?;
     // Types are parsed for three: our offsets, aya's loader, which does so by itself, and its programs. Side by side, or
     // each would make the first numbers come some 20 ms later.
     let (offsets, btf, loader) = thread::scope(|scope| {

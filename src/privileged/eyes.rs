@@ -10,10 +10,10 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::process::{self, Started};
-use super::wire::{self, Status};
+use super::wire;
 use crate::probes::connections::owners::sockets_of;
 use crate::probes::stuck::asked::{Sleeper, Tables, ask};
 use crate::probes::stuck::stats::Detail;
@@ -167,11 +167,9 @@ impl Eyes {
 
 /// Asks; of each question the answer, which is empty where there is none, or nobody answers any more.
 fn asked(socket: &Mutex<OwnedFd>, questions: &[Question]) -> Vec<Vec<u8>> {
-    let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
     let together = |some: &[Question]| {
         let message: Vec<u8> = some.iter().flat_map(|question| question.encode()).collect();
-        wire::send(&*socket, &message, &[]).ok()?;
-        wire::answered(&*socket).ok()?.map(|(_, answers, _)| answers)
+        wire::ask(socket, &message)
     };
     let answers = questions.chunks(TOGETHER).flat_map(|some| {
         let mut answers = wire::apart(&together(some).unwrap_or_default());
@@ -190,20 +188,11 @@ fn link(pid: u32, fd: u32) -> Option<Vec<u8>> {
 /// What the process that looks does, until nobody asks any more.
 fn answer_all(socket: &OwnedFd) {
     let mut tables = Tables::default();
-    // One byte more than questions have: what is longer is seen to be.
-    let mut buffer = [0; Question::SIZE * TOGETHER + 1];
-    loop {
-        let questions = match wire::receive(socket, &mut buffer) {
-            Ok(Some((length, _))) => buffer.get(..length).and_then(Question::all_of),
-            Ok(None) => return,
-            Err(_) => None,
-        };
-        let status = if questions.is_some() { Status::Done } else { Status::Refused };
-        let answers = questions.unwrap_or_default().into_iter().map(|question| question.answer(&mut tables));
-        if wire::answer(socket, status, &wire::joined(answers), &[]).is_err() {
-            return;
-        }
-    }
+    let text = |message: &[u8]| {
+        let questions = Question::all_of(message)?;
+        Some(wire::joined(questions.into_iter().map(|question| question.answer(&mut tables))))
+    };
+    wire::answer_all(socket, &mut [0; Question::SIZE * TOGETHER + 1], text);
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::process::{self, Started};
-use super::wire::{self, Status};
+use super::wire;
 
 /// The longest name (`NI_MAXHOST`).
 const LONGEST: usize = 1025;
@@ -75,26 +75,13 @@ impl Book {
 }
 
 fn asked(socket: &Mutex<OwnedFd>, question: &[u8]) -> Option<Vec<u8>> {
-    let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
-    wire::send(&*socket, question, &[]).ok()?;
-    wire::answered(&*socket).ok()?.map(|(_, name, _)| name).filter(|name| !name.is_empty())
+    wire::ask(socket, question).filter(|name| !name.is_empty())
 }
 
 /// Answers with a name or an empty one, until nobody asks any more. Questions have exactly `N` bytes.
 fn answer_all<const N: usize>(socket: &OwnedFd, name: impl Fn([u8; N]) -> Option<Vec<u8>>) {
-    let mut buffer = [0; 32];
-    loop {
-        let question = match wire::receive(socket, &mut buffer) {
-            Ok(Some((length, _))) => buffer.get(..length).and_then(|bytes| bytes.try_into().ok()),
-            Ok(None) => return,
-            Err(_) => None,
-        };
-        let status = if question.is_some() { Status::Done } else { Status::Refused };
-        let text = question.and_then(&name).unwrap_or_default();
-        if wire::answer(socket, status, &text, &[]).is_err() {
-            return;
-        }
-    }
+    let text = |question: &[u8]| Some(name(question.try_into().ok()?).unwrap_or_default());
+    wire::answer_all(socket, &mut [0; 32], text);
 }
 
 fn user_of(question: [u8; 4]) -> Option<Vec<u8>> {

@@ -8,6 +8,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::cmsg_space;
 use rustix::io::Errno;
@@ -168,6 +169,29 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(usize
 /// Sends an answer.
 pub fn answer(socket: impl AsFd, status: Status, text: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     send(socket, &[&status.encode()[..], text].concat(), fds)
+}
+
+/// Asks one question after the other: the text of the answer; `None` when nobody answers any more.
+pub fn ask(socket: &Mutex<OwnedFd>, question: &[u8]) -> Option<Vec<u8>> {
+    let socket = socket.lock().unwrap_or_else(PoisonError::into_inner);
+    send(&*socket, question, &[]).ok()?;
+    answered(&*socket).ok()?.map(|(_, text, _)| text)
+}
+
+/// Answers questions until nobody asks any more. `buffer` is one byte longer than they are, so that what is longer is seen to be;
+/// what `text` has no answer to is refused.
+pub fn answer_all(socket: &OwnedFd, buffer: &mut [u8], mut text: impl FnMut(&[u8]) -> Option<Vec<u8>>) {
+    loop {
+        let text = match receive(socket, buffer) {
+            Ok(Some((length, _))) => buffer.get(..length).and_then(&mut text),
+            Ok(None) => return,
+            Err(_) => None,
+        };
+        let status = if text.is_some() { Status::Done } else { Status::Refused };
+        if answer(socket, status, &text.unwrap_or_default(), &[]).is_err() {
+            return;
+        }
+    }
 }
 
 /// An answer: how it went, text, descriptors.

@@ -4,13 +4,10 @@
 
 use super::facts::{BpfCall, Facts};
 use super::{Check, State};
-use crate::kernel::advice::INIT_PID_NAMESPACE;
+use crate::kernel::advice::{BPF, INIT_PID_NAMESPACE, PERFMON, SYS_ADMIN};
 
-/// `CAP_SYS_PTRACE`, `CAP_SYS_ADMIN`, `CAP_PERFMON` and `CAP_BPF` of include/uapi/linux/capability.h.
+/// `CAP_SYS_PTRACE` of include/uapi/linux/capability.h.
 const SYS_PTRACE: u32 = 19;
-const SYS_ADMIN: u32 = 21;
-const PERFMON: u32 = 38;
-const BPF: u32 = 39;
 
 const SETCAP: &str = "Run `sudo kscope`, or once: `sudo setcap cap_bpf,cap_perfmon+ep $(command -v kscope)`.";
 

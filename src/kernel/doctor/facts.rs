@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::kernel::maps::bpf;
+use crate::kernel::maps::look_up_nothing;
 use crate::kernel::offsets::VMLINUX;
 
 /// Whether the kernel lets this process use `bpf(2)` at all.
@@ -122,11 +122,8 @@ fn proc_options(mounts: &str) -> Option<String> {
 /// Asks for an element of a map that is none: a kernel that looks at it says that there is no such descriptor. A filter, or a
 /// security module, says no before.
 fn ask_bpf() -> BpfCall {
-    /// `BPF_MAP_LOOKUP_ELEM` of include/uapi/linux/bpf.h, and its attribute: descriptor, key, value, flags.
-    const LOOKUP: libc::c_long = 1;
-    let mut attr = [u64::from(u32::MAX), 0, 0, 0];
-    match bpf(LOOKUP, &mut attr).map_err(|error| error.raw_os_error()) {
-        Err(Some(errno @ (libc::EPERM | libc::EACCES | libc::ENOSYS))) => BpfCall::Refused(errno),
+    match look_up_nothing().raw_os_error() {
+        Some(errno @ (libc::EPERM | libc::EACCES | libc::ENOSYS)) => BpfCall::Refused(errno),
         _ => BpfCall::Answers,
     }
 }

@@ -21,8 +21,7 @@ use crate::core::units::printable_bytes;
 use crate::kernel::loader::ExemplarMaps;
 use crate::model::ProcessSample;
 use crate::privileged::eyes::Eyes;
-use crate::probes::stuck::asked::read_table;
-use crate::probes::stuck::sockets::{TABLES, socket};
+use crate::probes::stuck::tables::SocketTables;
 use crate::probes::syscalls::names::waits;
 
 /// Descriptors that are asked about in an interval: those of the slowest calls, of calls that wait by design after the others.
@@ -164,10 +163,10 @@ fn with_files(mut list: Vec<Exemplar>, peers: bool, eyes: &Eyes) -> Vec<Arc<Exem
     list.sort_by_key(|e| (waits(e.nr), Reverse(e.latency_ns)));
     let (places, files) = asked_about(&list);
     let links = eyes.links(&files);
-    let mut sockets = peers.then(Sockets::default);
+    let mut sockets = peers.then(SocketTables::default);
     for ((at, (pid, _)), link) in places.into_iter().zip(files).zip(links) {
         let file = link.map_or_else(String::new, |link| printable_bytes(&link[..link.len().min(LONGEST)]));
-        let peer = sockets.as_mut().and_then(|sockets| sockets.named(pid, &file));
+        let peer = sockets.as_mut().and_then(|sockets| sockets.named(pid, socket_inode(&file)?));
         list[at].file = peer.unwrap_or(file);
     }
     list.into_iter().map(Arc::new).collect()
@@ -194,18 +193,9 @@ fn descriptor(exemplar: &Exemplar) -> Option<i32> {
     (fd >= 0).then_some(fd)
 }
 
-/// The tables of sockets, each read when it is first needed in an interval.
-#[derive(Default)]
-struct Sockets(HashMap<(u32, &'static str), String>);
-
-impl Sockets {
-    /// Both ends of what a descriptor is open on, if that is a socket.
-    fn named(&mut self, pid: u32, file: &str) -> Option<String> {
-        let inode = file.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
-        TABLES.iter().find_map(|&(table, kind)| {
-            socket(self.0.entry((pid, table)).or_insert_with(|| read_table(pid, table)), kind, inode)
-        })
-    }
+/// The inode in `socket:[4711]`.
+fn socket_inode(file: &str) -> Option<u64> {
+    file.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]

@@ -6,20 +6,17 @@
 //!
 //! Invariant: what is read of a process's memory is what the arguments of the call say, and only as long as it may be.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::mem::size_of;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
 
 use kscope_layout::NO_CALL;
 
 use super::args::{Matters, int, matters, names_its_owner};
 use super::locks::{Held, held};
-use super::sockets::{TABLES, socket};
 use super::stats::Detail;
+use super::tables::SocketTables;
 use crate::core::units::{duration, printable, printable_bytes};
 
 /// The longest path that is read out of a process.
@@ -79,19 +76,7 @@ pub(crate) fn parse(text: &str) -> Option<(u32, [u64; 6])> {
 #[derive(Debug, Default)]
 pub struct Tables {
     locks: Option<Vec<Held>>,
-    /// Of sockets, by network namespace and by place in [`TABLES`]: long ones take milliseconds to read.
-    sockets: HashMap<(PathBuf, usize), String>,
-}
-
-/// A table of sockets as the network of a process has it; empty if it cannot be read.
-pub fn read_table(pid: u32, table: &str) -> String {
-    // With room from the beginning: each read looks through the kernel's whole hash table for what comes next, 2 ms and more.
-    let mut bytes = Vec::with_capacity(64 << 10);
-    if let Ok(mut file) = File::open(format!("/proc/{pid}/net/{table}")) {
-        // What was read until an error is as good.
-        let _ = file.read_to_end(&mut bytes);
-    }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    sockets: SocketTables,
 }
 
 /// A process that is asked about one call.
@@ -137,14 +122,7 @@ impl Asked<'_> {
     }
 
     fn socket(&mut self, inode: u64) -> String {
-        let dir = PathBuf::from(format!("/proc/{}", self.pid));
-        // One that nobody may see is the process's own.
-        let namespace = fs::read_link(dir.join("ns/net")).unwrap_or(dir);
-        let found = TABLES.iter().enumerate().find_map(|(at, (file, kind))| {
-            let read = || read_table(self.pid, file);
-            socket(self.tables.sockets.entry((namespace.clone(), at)).or_insert_with(read), kind, inode)
-        });
-        found.unwrap_or_else(|| format!("socket {inode}"))
+        self.tables.sockets.named(self.pid, inode).unwrap_or_else(|| format!("socket {inode}"))
     }
 
     /// The file, and who holds a lock on it.

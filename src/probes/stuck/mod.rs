@@ -10,4 +10,5 @@ pub(crate) mod locks;
 pub mod probe;
 pub mod sockets;
 pub mod stats;
+pub mod tables;
 pub mod view;
