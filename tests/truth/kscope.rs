@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::workload::Steal;
+
 /// Longer than any trial's program takes, short enough to be waited for.
 const DEADLINE: Duration = Duration::from_secs(90);
 /// The line on stderr after which everything is counted.
@@ -54,6 +56,7 @@ pub struct Running {
     stdout: JoinHandle<String>,
     lines: Receiver<String>,
     stderr: String,
+    steal: Steal,
     pub spawned: Instant,
 }
 
@@ -62,12 +65,14 @@ pub struct Output {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+    /// See [`Report::stolen_ns`].
+    stolen_ns: u64,
 }
 
 impl Running {
     /// Runs a command that turns into kscope, or starts it.
     pub fn spawn(mut command: Command) -> Self {
-        let spawned = Instant::now();
+        let (spawned, steal) = (Instant::now(), Steal::begin());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("kscope starts");
         let (mut out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -78,7 +83,7 @@ impl Running {
         });
         let (sender, lines) = channel();
         std::thread::spawn(move || BufReader::new(err).lines().map_while(Result::ok).try_for_each(|l| sender.send(l)));
-        Self { child, stdout, lines, stderr: String::new(), spawned }
+        Self { child, stdout, lines, stderr: String::new(), steal, spawned }
     }
 
     /// `kscope ARGS` in the background.
@@ -137,7 +142,7 @@ impl Running {
                 None => std::thread::sleep(Duration::from_millis(5)),
             }
         };
-        Output { status, stdout: self.stdout.join().unwrap(), stderr: self.stderr }
+        Output { status, stdout: self.stdout.join().unwrap(), stderr: self.stderr, stolen_ns: self.steal.ns() }
     }
 
     /// The next line of stderr; `None` when it is closed.
@@ -163,6 +168,8 @@ impl Running {
 pub struct Report {
     pub json: Value,
     pub facts: Value,
+    /// What a hypervisor took of all CPUs while kscope ran, at most.
+    stolen_ns: u64,
 }
 
 /// Runs `kscope ARGS` to its end.
@@ -201,7 +208,22 @@ impl Report {
         assert_eq!(json["schema"], 1);
         let dropped = &json["self"]["dropped"];
         assert_eq!((&dropped["threads"], &dropped["latency"]), (&Value::from(0), &Value::from(0)), "losses");
-        Self { json, facts }
+        Self { json, facts, stolen_ns: output.stolen_ns }
+    }
+
+    /// Of what a run said in another way, which may have lost something and ran on a machine of which nothing was stolen.
+    pub const fn of(json: Value, facts: Value) -> Self {
+        Self { json, facts, stolen_ns: 0 }
+    }
+
+    /// Fails unless `shown` is the wait that the scheduler knows of, to a part of it (`bound`) and `floor`.
+    ///
+    /// Where a wake-up preempts, the scheduler ends the wait when it begins, and does not look at its clock again
+    /// (`rq_clock_skip_update`). If a hypervisor has taken that CPU away, the thread waits on and the scheduler never learns:
+    /// what was stolen meanwhile may be in the wait besides.
+    pub fn assert_waited(&self, what: &str, shown: u64, known: u64, bound: f64, floor: u64) {
+        let besides = shown.saturating_sub(known).min(self.stolen_ns);
+        assert_close(what, shown - besides, known, bound, floor);
     }
 
     /// The rows of all processes that had this pid.

@@ -84,7 +84,7 @@ fn storm() {
     assert_close("CPU time of the dead", on_cpu(dead), number(&facts["rusage_ns"]), 0.03, 0);
     // Records are not enough for so many; the calls that they miss are known by number.
     let calls = |p: &kscope::Process<'_>| p.count("getppid");
-    let report = Report { json: report, facts };
+    let report = Report::of(report, facts);
     let by_process: u64 = report.all().iter().map(calls).sum();
     // Among the missed are other calls, and waits for a CPU.
     let (made, missed) = ((CALLS - 1) * CHILDREN, number(&report.json["self"]["dropped"]["latency"]));

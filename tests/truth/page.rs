@@ -148,7 +148,7 @@ fn threads() {
         assert_close("on CPU", on_cpu_ns, is.on_cpu_ns - was.on_cpu_ns, BOUND, EDGES_NS);
         // The scheduler does not know when a hypervisor took the CPU away: that part is shown apart as well.
         let waited_ns = time("runnable_ns") - time("stolen_ns");
-        assert_close("waiting for a CPU", waited_ns, is.run_delay_ns - was.run_delay_ns, BOUND, EDGES_NS);
+        report.assert_waited("waiting for a CPU", waited_ns, is.run_delay_ns - was.run_delay_ns, BOUND, EDGES_NS);
         let wall_ns = on_cpu_ns + time("runnable_ns") + time("blocked_ns");
         assert_close("all of a thread", wall_ns, interval_ns, BOUND, 0);
         sum += wall_ns;

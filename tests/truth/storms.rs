@@ -95,7 +95,7 @@ fn send(kscope: &Running, signal: Signal) {
 fn assert_counted_or_lost(report: &Value, facts: &Value, made: u64) -> u64 {
     let lost = number(&report["self"]["dropped"]["threads"]);
     let records = number(&report["self"]["dropped"]["latency"]);
-    let all = Report { json: report.clone(), facts: facts.clone() };
+    let all = Report::of(report.clone(), facts.clone());
     let pids = facts["pids"].as_array().expect("pids").iter().map(number);
     let counted: u64 = pids.map(|pid| all.process(pid).count("getppid")).sum();
     assert!(counted <= made, "{counted} of {made}");
@@ -137,7 +137,7 @@ fn threads_while_stopped() {
     });
     let lost = assert_counted_or_lost(&report, &facts, THREADS * CALLS_OF_A_THREAD);
     assert!(lost > 0, "a trial that proves little: {}", report["self"]["dropped"]);
-    let all = Report { json: report, facts };
+    let all = Report::of(report, facts);
     assert_eq!(all.process(bystander.get().into()).count("getppid"), 4_000, "who had an entry lost nothing");
 }
 
@@ -220,7 +220,7 @@ fn late() {
     let interval = number(&report["interval_ns"]);
     // From before it was stopped until after it was continued, as it was asked to end at once then.
     assert!((ns(STOPPED)..=ns(known + Duration::from_secs(5))).contains(&interval), "{interval} ns of {known:?}");
-    let all = Report { json: report, facts };
+    let all = Report::of(report, facts);
     let process = all.process(number(&all.facts["pid"]));
     assert_eq!(process.count("getppid"), 50_000);
     let time = &process.0["time"];
@@ -611,7 +611,7 @@ fn hotplug() {
         drop(unplugged);
         run(command);
     });
-    let all = Report { json: report, facts };
+    let all = Report::of(report, facts);
     // The facts are those of the second.
     let process = all.process(number(&all.facts["pid"]));
     assert_eq!(process.count("getppid"), 50_000);

@@ -146,6 +146,29 @@ impl Schedstat {
     }
 }
 
+/// What a hypervisor takes of the CPUs, as `/proc/stat` counts it.
+pub struct Steal(u64);
+
+impl Steal {
+    /// From now on.
+    pub fn begin() -> Self {
+        Self(Self::ticks())
+    }
+
+    /// Up to now, at most: the kernel counts whole ticks on each CPU.
+    pub fn ns(&self) -> u64 {
+        let ticks = Self::ticks().saturating_sub(self.0);
+        let cpus = u64::try_from(std::thread::available_parallelism().unwrap().get()).unwrap();
+        if ticks == 0 { 0 } else { (ticks + cpus) * 10_000_000 }
+    }
+
+    /// The eighth number of the first line, in hundredths of a second.
+    fn ticks() -> u64 {
+        let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        text.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// Keeps the calling thread, and what it starts from now on, on the last CPU it may use.
 pub fn pin() {
     // SAFETY: cpu_set_t is a bit set, for which zeros are the empty set; both calls get its true size.
