@@ -64,7 +64,7 @@ pub async fn run(
         budget,
         interests: interests(args, filter),
     };
-    for note in &separated.notes {
+    for note in &*separated.services.notes {
         say(note);
     }
     sampler::start(begin, separated, messages, asked)?;

@@ -56,7 +56,7 @@ pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, separat
     let (interval, budget) = (settings.interval, settings.budget);
     let mut app = App::new(settings);
     let of_procfs = procfs_trouble().map(str::to_owned);
-    for note in notes.into_iter().chain(of_procfs).chain(separated.notes.iter().cloned()) {
+    for note in notes.into_iter().chain(of_procfs).chain(separated.services.notes.iter().cloned()) {
         app.on_note(note);
     }
     let mut screen = Screen::take()?;

@@ -704,6 +704,15 @@ fn a_program_that_does_not_run_says_why_where_programs_are_listed() {
 }
 
 #[test]
+fn what_kscope_could_not_give_up_is_said_in_its_view() {
+    let mut app = App::new(settings(View::Own));
+    let note = "This kernel has no Landlock: kscope can open for reading what its user can.";
+    app.on_snapshot(Arc::new(Snapshot { notes: [note.to_owned()].into(), ..common::counted(50, Counting::Windows) }));
+    let shown = screen(&mut app, (120, 50));
+    assert!(shown.contains(note), "{shown}");
+}
+
+#[test]
 fn own_cost_is_amber_from_three_percent_of_the_machine() {
     let mut dear = common::snapshot(50);
     dear.own.cpu_ns = dear.interval_ns;

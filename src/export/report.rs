@@ -291,6 +291,8 @@ pub struct OwnRow {
     pub map_bytes: u64,
     /// What was lost.
     pub dropped: DroppedRow,
+    /// Sentences on rights that it could not give up, and on what it was told not to look at.
+    pub notes: Vec<String>,
     /// Its programs.
     pub probes: Vec<ProbeRow>,
 }
@@ -468,6 +470,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
         rss_bytes: snapshot.own.rss_bytes,
         map_bytes: snapshot.maps.iter().map(|map| map.bytes).sum(),
         dropped: DroppedRow::of(snapshot),
+        notes: snapshot.notes.to_vec(),
         probes: snapshot.probes.iter().enumerate().map(probe).collect(),
     }
 }

@@ -114,6 +114,8 @@ pub struct Sample {
     pub only: Arc<[u32]>,
     /// The probes and how they stand.
     pub probes: Arc<[ProbeStatus]>,
+    /// Sentences on rights that kscope could not give up, and on what it was told not to look at.
+    pub notes: Arc<[String]>,
 }
 
 /// The machine.

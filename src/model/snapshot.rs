@@ -85,6 +85,8 @@ pub struct Snapshot {
     pub only: Arc<[u32]>,
     /// The probes and how they stand.
     pub probes: Arc<[ProbeStatus]>,
+    /// See [`Sample::notes`].
+    pub notes: Arc<[String]>,
 }
 
 /// One process in one interval.
@@ -182,6 +184,7 @@ impl Snapshot {
             qualities: next.sampling.lower(next.qualities.lowered_by(next.lost)),
             only: Arc::clone(&next.only),
             probes: Arc::clone(&next.probes),
+            notes: Arc::clone(&next.notes),
         };
         if !between.sampling.is_all() {
             between.page.iter_mut().for_each(|page| page.threads = None);

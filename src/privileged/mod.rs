@@ -28,7 +28,7 @@ pub mod wire;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use landlock::RulesetStatus;
 use rustix::process::getpid;
@@ -49,6 +49,8 @@ pub struct Services {
     pub eyes: Eyes,
     /// Asks for names.
     pub book: Book,
+    /// Sentences on what could not be given up, and on what nobody may look at.
+    pub notes: Arc<[String]>,
 }
 
 /// The processes that were started, and what is said of it.
@@ -58,8 +60,6 @@ pub struct Separated {
     pub helper: Result<Helper, LoadError>,
     /// Do the rest.
     pub services: Services,
-    /// Sentences on what this kernel could not do.
-    pub notes: Vec<String>,
 }
 
 /// What `--no-ptrace` leaves out.
@@ -108,7 +108,7 @@ pub fn separate(only: &[u32], looks: bool, reads: Vec<PathBuf>) -> io::Result<Se
     if !looks {
         notes.push(UNSEEN.into());
     }
-    Ok(Separated { helper, services: Services { eyes, book }, notes })
+    Ok(Separated { helper, services: Services { eyes, book, notes: notes.into() } })
 }
 
 /// Gives up what this process does not need, for good; sentences on what could not be. Tests enter it, too.

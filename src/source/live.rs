@@ -397,6 +397,7 @@ impl Source for Live {
             qualities,
             only: Arc::clone(&self.kernel.only),
             probes: Arc::clone(&self.kernel.probes),
+            notes: Arc::clone(&self.kernel.services.notes),
         };
         self.last_read = begin.elapsed();
         Ok(sample)

@@ -241,6 +241,7 @@ fn without_the_packed(whole: &Snapshot) -> Snapshot {
         basis: whole.basis.clone(),
         qualities: whole.qualities,
         probes: Arc::clone(&whole.probes),
+        notes: Arc::clone(&whole.notes),
         ..Snapshot::default()
     }
 }

@@ -111,9 +111,14 @@ fn others() {
 }
 
 fn no_ptrace() {
-    let running = measuring(&["--no-ptrace"]);
+    let running = measuring(&["--no-ptrace", "--format", "json"]);
     assert_eq!(kin(running.pid(), "kscope-eyes"), None);
-    running.stop();
+    let report = Report::parse(&running.stop(), Value::Null).json;
+    let notes = report["self"]["notes"].as_array().expect("sentences");
+    assert!(
+        notes.iter().any(|note| note.as_str().is_some_and(|text| text.starts_with("With --no-ptrace"))),
+        "{notes:?}"
+    );
 }
 
 fn own_calls() {

@@ -83,7 +83,7 @@ type Listed = HashMap<u64, Socket>;
 impl ConnectionReader {
     /// One that looks for owners and for names with the help of these.
     pub fn new(services: &Services) -> Self {
-        let Services { eyes, book } = services.clone();
+        let Services { eyes, book, .. } = services.clone();
         Self { owners: Owners::new(eyes), book, ..Self::default() }
     }
 

@@ -275,7 +275,9 @@ fn sentences(ctx: &Ctx<'_>, room: u16) -> Vec<(Vec<String>, Style)> {
     let snapshot = ctx.snapshot();
     let sampled =
         snapshot.sampling.sentences(snapshot.interval_ns).map(|(_, text)| format!("To keep the budget, {text}."));
-    let wrong = procfs.iter().cloned().chain(failed).chain(denied).chain(sampled).map(|text| (text, theme.warn));
+    let notes = snapshot.notes.iter().cloned();
+    let wrong =
+        procfs.iter().cloned().chain(failed).chain(denied).chain(sampled).chain(notes).map(|text| (text, theme.warn));
     let left_out = if procfs.is_some() { &PROCFS_LEAVES_OUT[..] } else { &LEFT_OUT[..] };
     let known = left_out.iter().map(|text| ((*text).to_owned(), theme.text));
     wrong.chain(known).map(|(text, style)| (wrap(&units::printable(&text), room), style)).collect()

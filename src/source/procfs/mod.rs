@@ -122,6 +122,7 @@ impl Source for Procfs {
             qualities: self.qualities,
             only: Arc::clone(&self.only),
             probes: Arc::clone(&self.probes),
+            notes: Arc::clone(&self.services.notes),
             ..Sample::default()
         };
         self.last_read = begin.elapsed();
