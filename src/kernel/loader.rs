@@ -34,6 +34,7 @@ use super::held::Held;
 use super::ladder;
 use super::local::Local;
 use super::maps::{Hash, SharedArray, Stack};
+use super::memory;
 use super::offsets::{Offsets, VMLINUX};
 use super::programs::Insight;
 use super::sizing::{HostFacts, Sizes, parse_possible_cpus};
@@ -252,7 +253,7 @@ pub(crate) fn load_here(insights: &[Insight], only: &[u32], own: &[u32]) -> Resu
         return Err(LoadError::NothingRuns { first: first.unwrap_or_default() });
     }
     drop(btf);
-    give_memory_back();
+    memory::give_back();
     Ok((local, descriptors))
 }
 
@@ -447,15 +448,6 @@ fn qualities(probes: &[ProbeStatus], found: bool) -> Qualities {
         blame: of(Insight::Blame),
         connections: of(Insight::Connections),
         dead: of(Insight::Exits),
-    }
-}
-
-/// Parsing BTF takes 18 MB for some milliseconds, which the allocator would keep for ever.
-pub(crate) fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no preconditions; it only returns free pages to the kernel.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 

@@ -10,7 +10,8 @@ use aya::programs::ProgramError;
 use super::advice::{self, LoadError};
 use super::attach::Attached;
 use super::ladder;
-use super::loader::{Standing, give_memory_back};
+use super::loader::Standing;
+use super::memory;
 use super::offsets::Offsets;
 use super::programs::{Insight, PROGRAMS, Program};
 use crate::model::{ProbeState, ProbeStatus};
@@ -58,7 +59,7 @@ impl Local {
         self.change(insight, |attached, offsets, program| ladder::attach(attached, program, offsets, btf.as_ref()));
         if btf.is_some() {
             drop(btf);
-            give_memory_back();
+            memory::give_back();
         }
         Ok(self.standing())
     }

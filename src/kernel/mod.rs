@@ -12,6 +12,7 @@ pub mod ladder;
 pub mod loader;
 pub mod local;
 pub mod maps;
+pub(crate) mod memory;
 pub mod offsets;
 #[cfg(any(test, feature = "untrusted"))]
 pub mod pretended;

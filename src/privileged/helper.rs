@@ -20,8 +20,9 @@ use super::remote::Remote;
 use super::wire::{self, Request, Status};
 use super::{calls, files, rights};
 use crate::kernel::advice::{self, LoadError};
-use crate::kernel::loader::{Standing, give_memory_back, load_here, raise_memlock_limit};
+use crate::kernel::loader::{Standing, load_here, raise_memlock_limit};
 use crate::kernel::local::Local;
+use crate::kernel::memory;
 use crate::kernel::programs::Insight;
 use crate::probes::blame::stats::Tells;
 
@@ -65,6 +66,7 @@ impl Helper {
 
 /// What the helper does. It ends when whoever asks has ended.
 fn serve(socket: &OwnedFd, only: &[u32], others: &[u32], drawing: Pid) -> io::Result<()> {
+    memory::hold_little();
     // It takes a right that goes next.
     raise_memlock_limit();
     let has = capabilities(None)?.permitted;
@@ -87,7 +89,7 @@ fn serve(socket: &OwnedFd, only: &[u32], others: &[u32], drawing: Pid) -> io::Re
     drop((text, fds));
     drop(description);
     // What it holds, it holds for as long as kscope runs.
-    give_memory_back();
+    memory::give_back();
     Work { local, counts: Vec::new() }.answer_all(socket);
     Ok(())
 }
