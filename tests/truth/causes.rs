@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::Case;
 use crate::kscope::{Report, Running, assert_close, number, report, workload_path};
 use crate::process::fork_as;
-use crate::workload::{self, Schedstat, in_child, in_child_of, nanosleep, ns};
+use crate::workload::{self, Schedstat, in_child, in_child_of, nanosleep, ns, pin};
 
 pub const CASES: &[Case] = &[
     ("causes::a_thread_that_sleeps", || compare("sleep", Cause::Sleep)),
@@ -231,6 +231,8 @@ fn touch_all(file: &File) -> impl FnOnce() {
     };
     let file = file.try_clone().unwrap();
     move || {
+        // Or the kernel, which keeps lists of pages by CPU, waits for what runs on another one before it forgets.
+        pin();
         let (end, mut sum) = (Instant::now() + LIFE, 0_u64);
         while Instant::now() < end {
             forget_pages(&file);
