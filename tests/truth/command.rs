@@ -167,6 +167,9 @@ fn load() -> ! {
     let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut far = listener.accept().unwrap().0;
     let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(dir.join("file")).unwrap();
+    // It is killed, and would leave them behind.
+    let none = dir.join("none");
+    drop(dir);
     let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     std::io::stdout().write_all(b".").unwrap();
     std::io::stdout().flush().unwrap();
@@ -175,7 +178,7 @@ fn load() -> ! {
         far.read_exact(&mut [0; 100]).unwrap();
         file.write_all(&[2; 4096]).unwrap();
         file.sync_data().unwrap();
-        assert!(full.write(&[3]).is_err() && std::fs::read(dir.join("none")).is_err());
+        assert!(full.write(&[3]).is_err() && std::fs::read(&none).is_err());
         std::thread::sleep(Duration::from_millis(2));
     }
 }

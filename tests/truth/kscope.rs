@@ -4,7 +4,7 @@
 //! Invariant: nothing here waits for ever; a program that hangs is killed and the trial fails with what it had said.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -32,10 +32,16 @@ impl TempDir {
     pub fn new() -> Self {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("kscope-truth-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(unique);
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
+        let next = || {
+            let unique = format!("kscope-truth-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            std::env::temp_dir().join(unique)
+        };
+        // One that was killed left its own behind, and its pid is used again.
+        let made = |path: &PathBuf| match std::fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            done => done.map(|()| true).unwrap(),
+        };
+        Self(std::iter::repeat_with(next).find(made).unwrap())
     }
 
     pub fn join(&self, name: &str) -> PathBuf {
