@@ -216,6 +216,7 @@ pub fn load_with(insights: &[Insight], only: &[u32]) -> Result<Loaded, LoadError
     raise_memlock_limit();
     check()?;
     let (local, descriptors) = load_here(insights, only, &[std::process::id()])?;
+    memory::give_back();
     let standing = local.standing();
     let (found, tells) = (local.found, local.tells());
     Loaded::new(Held::Here(Box::new(local)), &descriptors, only, standing, (found, tells))
@@ -252,8 +253,6 @@ pub(crate) fn load_here(insights: &[Insight], only: &[u32], own: &[u32]) -> Resu
         });
         return Err(LoadError::NothingRuns { first: first.unwrap_or_default() });
     }
-    drop(btf);
-    memory::give_back();
     Ok((local, descriptors))
 }
 

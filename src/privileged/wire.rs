@@ -178,7 +178,7 @@ pub fn ask(socket: &Mutex<OwnedFd>, question: &[u8]) -> Option<Vec<u8>> {
     answered(&*socket).ok()?.map(|(_, text, _)| text)
 }
 
-/// Answers questions until nobody asks any more. `buffer` is one byte longer than they are, so that what is longer is seen to be;
+/// Answers questions until nobody asks any more. `buffer` is longer than they may be, so that one that is longer is seen;
 /// what `text` has no answer to is refused.
 pub fn answer_all(socket: &OwnedFd, buffer: &mut [u8], mut text: impl FnMut(&[u8]) -> Option<Vec<u8>>) {
     loop {
