@@ -63,6 +63,7 @@ pub async fn run(
         runs,
         budget,
         interests: interests(args, filter),
+        settle: true,
     };
     for note in &*separated.services.notes {
         say(note);

@@ -65,7 +65,7 @@ pub async fn run(Prepared { settings, notes }: Prepared, only: Vec<u32>, separat
     let mut interests = app.interests();
     let first = interval.min(FIRST);
     sampler::start(
-        Start { only, first, interval, runs: When::Windows, budget, interests },
+        Start { only, first, interval, runs: When::Windows, budget, interests, settle: false },
         separated,
         messages,
         asked,

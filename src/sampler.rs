@@ -60,6 +60,9 @@ pub struct Start {
     pub budget: Option<f64>,
     /// What is looked at.
     pub interests: Interests,
+    /// Begin the first interval when everything has been described for the first time. Otherwise it begins sooner, and the
+    /// first numbers come earlier.
+    pub settle: bool,
 }
 
 /// Starts the sampler, which has the helper load the programs. It ends when either channel is closed.
@@ -80,13 +83,18 @@ fn sample(start: &Start, separated: Separated, messages: &Sender<Message>, reque
     if let Some(holder) = holder.clone() {
         tell_its_end(holder, messages)?;
     }
-    // The first sample asks for everybody's name, which may take longer than the first interval.
-    let begin = Instant::now();
+    let mut begin = Instant::now();
     let or = Otherwise { only: &start.only, services };
     let mut intervals = Intervals::start(kernel, &or, start.runs, start.budget, start.interests)
         .context("the first sample cannot be read")?;
+    if start.settle {
+        intervals.begin_anew().context("the second sample cannot be read")?;
+        begin = Instant::now();
+    }
     let mut clock = Clock::new(start, begin, requests);
     let send = |message| messages.blocking_send(message).is_ok();
+    // Names come after the first numbers, and soon.
+    let mut described = start.settle;
     let mut listened = send(Message::Begun);
     while listened && !clock.over {
         let next = intervals.next(&mut clock);
@@ -104,6 +112,10 @@ fn sample(start: &Start, separated: Separated, messages: &Sender<Message>, reque
         #[cfg(debug_assertions)]
         panic_if_asked();
         clock.next();
+        if !std::mem::replace(&mut described, true) {
+            intervals.catch_up();
+            clock.hasten(start.first);
+        }
         if std::mem::take(&mut clock.budget_changed) {
             intervals.keep(clock.budget);
         }
@@ -169,6 +181,11 @@ impl Clock {
         self.begin = Instant::now();
         let (due, least) = (self.due + self.interval, self.begin + self.interval / 2);
         self.due = if due < least { self.begin + self.interval } else { due };
+    }
+
+    /// Ends the present interval so soon, if it is not over before.
+    fn hasten(&mut self, length: Duration) {
+        self.due = self.due.min(Instant::now() + length);
     }
 
     fn take(&mut self, request: Request) {

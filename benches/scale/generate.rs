@@ -218,7 +218,13 @@ impl World {
                 tx_bytes: 1 << 40,
                 rx_bytes: 1 << 39,
             }],
-            own: Own { pid: 1, cpu_ns: u64::from(self.tick) * 4_000_000, rss_bytes: 20 << 20, read_ns: 1_000_000 },
+            own: Own {
+                pid: 1,
+                cpu_ns: u64::from(self.tick) * 4_000_000,
+                rss_bytes: 20 << 20,
+                read_ns: 1_000_000,
+                spread_ns: 300_000,
+            },
             programs: RunStats {
                 counting: Counting::Windows,
                 over_ns: 50_000_000,

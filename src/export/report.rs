@@ -287,6 +287,8 @@ pub struct OwnRow {
     pub budget: Option<f64>,
     /// Resident memory.
     pub rss_bytes: u64,
+    /// From the first counter of a sample to its last, ns, at most: by so much the intervals of two numbers may differ.
+    pub spread_ns: u64,
     /// Memory of the kernel for its maps.
     pub map_bytes: u64,
     /// What was lost.
@@ -468,6 +470,7 @@ fn own_row(snapshot: &Snapshot) -> OwnRow {
         cpu_ns: snapshot.own.cpu_ns,
         budget: snapshot.sampling.budget,
         rss_bytes: snapshot.own.rss_bytes,
+        spread_ns: snapshot.own.spread_ns,
         map_bytes: snapshot.maps.iter().map(|map| map.bytes).sum(),
         dropped: DroppedRow::of(snapshot),
         notes: snapshot.notes.to_vec(),

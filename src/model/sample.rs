@@ -196,6 +196,9 @@ pub struct Own {
     pub rss_bytes: u64,
     /// Time it took to read the sample before, ns.
     pub read_ns: u64,
+    /// Time from the first counter that was read to the last, ns: by so much the intervals of two numbers of a sample may
+    /// differ. Of a snapshot: the longest of its samples.
+    pub spread_ns: u64,
 }
 
 /// What was lost, as counts of events.

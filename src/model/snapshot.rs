@@ -172,7 +172,7 @@ impl Snapshot {
             connections: connections::between(&prev.connections, &next.connections),
             unlisted: Unlisted { trouble: next.connections_trouble.clone(), ..Unlisted::default() },
             blame: next.blame.as_ref().map(|b| BlameStats::between(prev.blame.as_ref(), b, (prev.at_ns, next.at_ns))),
-            own: Own { cpu_ns: next.own.cpu_ns.saturating_sub(prev.own.cpu_ns), ..next.own },
+            own: own_between(prev.own, next.own),
             programs: RunStats::between(&prev.programs, &next.programs),
             maps: next.maps.clone(),
             lost,
@@ -230,7 +230,11 @@ impl Snapshot {
             (None, later) => self.blame.clone_from(later),
             (Some(_), None) => {}
         }
-        self.own = Own { cpu_ns: self.own.cpu_ns.saturating_add(later.own.cpu_ns), ..later.own };
+        self.own = Own {
+            cpu_ns: self.own.cpu_ns.saturating_add(later.own.cpu_ns),
+            spread_ns: self.own.spread_ns.max(later.own.spread_ns),
+            ..later.own
+        };
         self.programs.append(&later.programs);
         self.maps.clone_from(&later.maps);
         self.lost = self.lost.plus(later.lost);
@@ -352,6 +356,10 @@ impl Qualities {
             dead: lower(self.dead, threads || lost.dead > 0),
         }
     }
+}
+
+fn own_between(prev: Own, next: Own) -> Own {
+    Own { cpu_ns: next.cpu_ns.saturating_sub(prev.cpu_ns), spread_ns: next.spread_ns.max(prev.spread_ns), ..next }
 }
 
 fn max_in(slots: [u64; 2], epoch: u32) -> u64 {

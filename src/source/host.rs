@@ -99,17 +99,22 @@ fn online_cpus() -> u32 {
     u32::try_from(n).unwrap_or(1).max(1)
 }
 
-/// CPU time and memory of the processes that work for this one; of their memory what they do not share with it.
-fn read_kin() -> (u64, u64) {
-    let (mut cpu_ns, mut pages) = (0, 0);
+/// CPU time of kscope so far, with that of the processes that work for it, ns.
+pub fn read_cpu_ns() -> u64 {
+    let kin = privileged::kin().iter().map(|pid| cpu_ns_of(*pid));
+    kin.fold(nanoseconds(ClockId::ProcessCPUTime), u64::saturating_add)
+}
+
+/// Memory of the processes that work for this one: what they do not share with it, bytes.
+fn read_kin() -> u64 {
+    let mut pages = 0;
     for pid in privileged::kin() {
-        cpu_ns += cpu_ns_of(*pid);
         let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
         let mut fields = text.split_whitespace().skip(1).filter_map(|field| field.parse::<u64>().ok());
         let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
         pages += resident.saturating_sub(shared);
     }
-    (cpu_ns, pages * rustix::param::page_size() as u64)
+    pages * rustix::param::page_size() as u64
 }
 
 /// CPU time of a process; 0 of one that is gone.
@@ -127,17 +132,19 @@ fn cpu_ns_of(pid: u32) -> u64 {
 }
 
 /// What kscope's user space has used so far.
-pub fn read_own(read: Duration) -> Own {
+/// Of that, CPU time is a counter (see [`read_cpu_ns`]).
+pub fn read_own(cpu_ns: u64, read: Duration) -> Own {
     let rss_pages = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
         .unwrap_or(0);
-    let (cpu_ns, private_bytes) = read_kin();
+    let private_bytes = read_kin();
     Own {
         pid: u32::try_from(getpid().as_raw_nonzero().get()).unwrap_or(0),
-        cpu_ns: nanoseconds(ClockId::ProcessCPUTime) + cpu_ns,
+        cpu_ns,
         rss_bytes: rss_pages * rustix::param::page_size() as u64 + private_bytes,
         read_ns: u64::try_from(read.as_nanos()).unwrap_or(u64::MAX),
+        spread_ns: 0,
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Intervals {
 
 impl Intervals {
     /// Begins to measure, with the programs, or from procfs alone where they could not be loaded. `runs` is when the programs'
-    /// runs are counted as long as there is no budget. What is looked at from the beginning is in the first sample, so that
+    /// runs are counted as long as there is no budget. Names are left for [`Self::catch_up`]. What is looked at from the beginning is in the first sample, so that
     /// nothing of it is missing in the first interval.
     pub fn start(
         loaded: Result<Loaded, LoadError>,
@@ -73,10 +73,24 @@ impl Intervals {
         let mut said: Vec<String> = origin.notice().into_iter().collect();
         said.extend(origin.look(interests).err().map(refusal));
         said.extend(no_budget(&origin, budget));
+        origin.hurry();
         let prev = origin.sample()?;
         let governor = budget.filter(|_| origin.can_sample()).map(Governor::new);
         let said = (!said.is_empty()).then(|| said.join(" "));
         Ok(Self { origin, runs, governor, prev, calls: VecDeque::new(), number: 0, said })
+    }
+
+    /// Asks for the names of all processes; before, only those that run have a name.
+    pub fn catch_up(&mut self) {
+        self.origin.catch_up();
+    }
+
+    /// Begins the first interval now, when everything has been described once. That may have taken longer than what is to be
+    /// measured.
+    pub fn begin_anew(&mut self) -> io::Result<()> {
+        self.catch_up();
+        self.prev = self.origin.sample()?;
+        Ok(())
     }
 
     /// The first sample.

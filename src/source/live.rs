@@ -1,8 +1,10 @@
 //! The running kernel as a source of samples.
 //!
-//! Order matters: the epoch is closed first, and threads are read before records. A process that is gone by then has made
-//! its last record, so what it left behind is complete in this sample. Its slots are given back when nobody can hold them any
-//! more (`leaving.rs`).
+//! What is counted is read first and at once (`counted.rs`), what describes it after. Order matters: threads are read before
+//! records. A process that is gone by then has made its last record, so what it left behind is complete in this sample. Its
+//! slots are given back when nobody can hold them any more (`leaving.rs`).
+
+mod counted;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -14,7 +16,7 @@ use kscope_layout::{Control, NO_CALL, lost};
 use syscalls::Sysno;
 
 use super::Source;
-use super::host::{boottime_ns, monotonic_ns, read_host, read_own, unix_s};
+use super::host::{monotonic_ns, read_host, read_own};
 use super::leaving::Leaving;
 use super::missed;
 use super::procs::Processes;
@@ -26,24 +28,24 @@ use crate::core::interests::Interests;
 use crate::kernel::loader::Loaded;
 use crate::kernel::programs::PROGRAMS;
 use crate::kernel::run_stats::{Meter, When};
-use crate::model::{Basis, Lost, ProcessSample, Records, Sample};
+use crate::model::{Basis, Lost, Own, ProcessSample, Records, Sample};
 use crate::privileged;
 use crate::probes::blame::probe::BlameReader;
-use crate::probes::connections::probe::{ConnectionReader, Reading};
+use crate::probes::connections::probe::{ConnectionReader, Counted as Connections, Reading};
 use crate::probes::disk::probe::{DiskReader, DiskReading};
 use crate::probes::errors::probe::ErrorReader;
 use crate::probes::exemplars::probe::ExemplarReader;
-use crate::probes::lives::probe::{Known, Ledger, read_turnover};
+use crate::probes::lives::probe::{Known, Ledger};
 use crate::probes::lives::stats::Dead;
-use crate::probes::network::probe::read_interfaces;
+use crate::probes::network::probe::named_interfaces;
 use crate::probes::own::probe::{Used, map_uses};
 use crate::probes::page::probe::PageReader;
-use crate::probes::runqueue::probe::read_cpus;
 use crate::probes::stuck::probe::StuckReader;
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::names::waits;
 use crate::probes::syscalls::probe::RecordReader;
-use crate::probes::time::probe::{ProcessReading, Table, ThreadReader, exists, with_threads};
+use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
+use counted::Counted;
 
 /// From this age on a call in flight is asked what it waits for even if nobody looks, ns.
 const OLD_NS: u64 = 5_000_000_000;
@@ -156,18 +158,35 @@ impl Live {
         Ok(())
     }
 
-    /// Connections, if somebody looks at them.
-    fn read_connections(&mut self, at_ns: u64, processes: &[ProcessSample]) -> io::Result<Reading> {
-        if !self.interests.connections {
-            return Ok(Reading::default());
-        }
+    /// Connections, if they were counted.
+    fn read_connections(
+        &mut self,
+        counted: Option<Connections>,
+        at_ns: u64,
+        processes: &[ProcessSample],
+    ) -> io::Result<Reading> {
+        let Some(counted) = counted else { return Ok(Reading::default()) };
         let among = (processes, &*self.kernel.only);
-        self.connections.read(Some(&mut self.kernel.maps.connections), at_ns, among)
+        self.connections.read(Some((&self.kernel.maps.connections, counted)), at_ns, among)
     }
 
     /// Forgets what is left of an earlier time in which this was measured.
     fn clear(&mut self, insight: Insight) -> io::Result<()> {
         if insight == Insight::Blame { self.blame.clear(&mut self.kernel.maps.blame) } else { Ok(()) }
+    }
+
+    /// Asks only processes that run for their names, until [`Self::catch_up`].
+    pub const fn hurry(&mut self) {
+        self.processes.hurry();
+    }
+
+    /// Asks for the names that were left out.
+    pub fn catch_up(&mut self) {
+        for (id, execs) in self.processes.unasked() {
+            if let Some(reading) = self.threads.last(id) {
+                self.processes.ident(id, &reading, execs, false);
+            }
+        }
     }
 
     /// Counts one event in so many from now on, by insight.
@@ -320,35 +339,24 @@ impl Source for Live {
     fn sample(&mut self) -> io::Result<Sample> {
         let begin = Instant::now();
         self.processes.next_round();
-        let epoch = self.close_epoch();
-        let (at_ns, since_boot_ns, unix_s) = (monotonic_ns(), boottime_ns(), unix_s());
-        if self.watch.freeze(at_ns) {
-            self.tell();
-        }
-        let maps = &mut self.kernel.maps;
-        let horizon = self.watch.horizon(at_ns);
-        let table = Table { slots: &maps.threads, causes: &maps.causes, more: &mut maps.threads_more };
-        let threads = self.threads.read(table, horizon)?;
-        let page = threads.watched.map(|watched| self.page.complete(watched, since_boot_ns));
+        let counted = self.count()?;
+        let (at_ns, unix_s, epoch) = (counted.at_ns, counted.unix_s, counted.epoch);
+        let Counted { threads, records, calls, cpus, lost, .. } = counted;
+        let page = threads.watched.map(|watched| self.page.complete(watched, counted.since_boot_ns));
         let inflight = self.in_flight(threads.inflight, at_ns);
-        let maps = &mut self.kernel.maps;
-        // Before the records: a process that fails has one, so whose errors are read is in the sample.
-        let errors = self.errors.read(&mut maps.errors)?;
-        self.ledger.read(&mut maps.deaths)?;
-        let records = self.records.read(&maps.records, epoch);
-        let calls = self.records.host_calls(&maps.calls, epoch);
-        let cpus = read_cpus(&maps.cpus);
-        let disk = self.disk.read(&mut maps.disk, at_ns)?;
+        self.ledger.take(counted.deaths);
+        let disk = self.disk.complete(counted.disk, &mut self.kernel.maps.disk, at_ns)?;
         let processes = self.processes(&threads.processes, &records, &disk);
         let peers = self.interests.exemplars || self.interests.connections;
-        let exemplars = self.exemplars.read(&self.kernel.maps.exemplars, (at_ns, unix_s), &processes, peers);
+        let exemplars = self.exemplars.complete(&counted.exemplars, (at_ns, unix_s), &processes, peers);
         let dead = self.dead(&processes, &threads.processes, at_ns);
         let is_listed = |id| processes.binary_search_by_key(&id, |p| p.id).is_ok();
         self.disk.forget_the_gone(&disk, &self.kernel.maps.disk, is_listed)?;
+        let errors = self.errors.list();
         self.forget_the_gone(&processes, epoch)?;
         self.threads.reuse(threads.processes);
-        let connections = self.read_connections(at_ns, &processes)?;
-        let blame = self.blame.read(&mut self.kernel.maps.blame, &processes)?;
+        let connections = self.read_connections(counted.connections, at_ns, &processes)?;
+        let blame = self.blame.complete(counted.blame, &processes);
         let used = Used {
             slots: threads.slots,
             more: threads.more,
@@ -364,7 +372,6 @@ impl Source for Live {
             disks: disk.used.1,
             disk_processes: disk.processes.len(),
         };
-        let lost = self.lost();
         let programs = self.meter.read();
         let qualities = missed::lowered(self.kernel.qualities, &self.kernel.probes, &programs.misses);
         let sample = Sample {
@@ -380,14 +387,14 @@ impl Source for Live {
             processes,
             inflight,
             dead,
-            turnover: read_turnover(&self.kernel.maps.lives),
+            turnover: counted.turnover,
             page,
             disk: disk.devices,
-            interfaces: read_interfaces(),
+            interfaces: named_interfaces(&counted.interfaces),
             connections: connections.list,
             connections_trouble: connections.trouble,
             blame,
-            own: read_own(self.last_read),
+            own: Own { spread_ns: counted.spread_ns, ..read_own(counted.own_cpu_ns, self.last_read) },
             programs,
             maps: map_uses(self.kernel.sizes, used, lost),
             lost,

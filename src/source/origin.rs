@@ -72,6 +72,18 @@ impl Origin {
         }
     }
 
+    /// See [`Live::hurry`].
+    pub const fn hurry(&mut self) {
+        if let Self::Programs(live) = self {
+            live.hurry();
+        }
+    }
+
+    /// See [`Live::catch_up`].
+    pub fn catch_up(&mut self) {
+        self.live().into_iter().for_each(Live::catch_up);
+    }
+
     /// See [`Live::open`].
     pub fn open(&mut self, insights: [bool; 3]) -> io::Result<()> {
         self.live().map_or(Ok(()), |live| live.open(insights).map_err(io::Error::other))

@@ -18,7 +18,7 @@ use crate::probes::connections::stats::{Connection, Protocol};
 use crate::probes::disk::probe::DiskReader;
 use crate::probes::errors::probe::ErrorReader;
 use crate::probes::exemplars::probe::ExemplarReader;
-use crate::probes::lives::probe::{Known, Ledger, read_turnover};
+use crate::probes::lives::probe::{Known, Ledger, drain, read_turnover};
 use crate::probes::network::probe::interfaces;
 use crate::probes::network::stats::Carrier;
 use crate::probes::own::stats::{Counting, RunStats, Runs};
@@ -82,7 +82,7 @@ impl Readers {
         let table = Table { slots: &world.threads, causes: &world.causes, more: &mut world.more };
         let threads = self.threads.read(table, horizon)?;
         let errors = self.errors.read(&mut world.errors)?;
-        self.ledger.read(&mut world.deaths)?;
+        self.ledger.take(drain(&mut world.deaths)?);
         let records = self.records.read(&world.records, epoch);
         let disk = self.disk.read(&mut world.disk, at_ns)?;
         let mut processes = processes(&threads, &records);

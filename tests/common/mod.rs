@@ -379,7 +379,7 @@ pub fn snapshot(tick: u32) -> Snapshot {
             Interface { name: "lo".into(), carrier: Carrier::Loopback, tx_bytes: 120_000, rx_bytes: 120_000 },
         ],
         connections: connections(busy),
-        own: Own { pid: 30_000, cpu_ns: 4_200_000, rss_bytes: 21 << 20, read_ns: 900_000 },
+        own: Own { pid: 30_000, cpu_ns: 4_200_000, rss_bytes: 21 << 20, read_ns: 900_000, spread_ns: 420_000 },
         programs: run_stats(tick, busy),
         maps: MAPS.to_vec(),
         probes: OWN_PROGRAMS

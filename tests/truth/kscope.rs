@@ -175,7 +175,7 @@ pub struct Report {
     pub json: Value,
     pub facts: Value,
     /// What a hypervisor took of all CPUs while kscope ran, at most.
-    stolen_ns: u64,
+    pub stolen_ns: u64,
 }
 
 /// Runs `kscope ARGS` to its end.

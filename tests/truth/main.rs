@@ -19,6 +19,7 @@ mod errors;
 mod exemplars;
 mod faults;
 mod filters;
+mod interval;
 mod kscope;
 mod ladder;
 mod lifecycle;
@@ -78,6 +79,7 @@ fn trials() -> Vec<Trial> {
         verdicts::CASES,
         connections::CASES,
         separate::CASES,
+        interval::CASES,
         storms::CASES,
         faults::CASES,
     ];

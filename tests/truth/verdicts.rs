@@ -140,11 +140,10 @@ struct Watch {
 
 impl Watch {
     fn start() -> Self {
-        Self {
-            intervals: Intervals::start(loader::load(), &Otherwise::default(), When::Never, None, Interests::default())
-                .unwrap(),
-            facts: Vec::new(),
-        }
+        let (loaded, otherwise) = (loader::load(), Otherwise::default());
+        let mut intervals = Intervals::start(loaded, &otherwise, When::Never, None, Interests::default()).unwrap();
+        intervals.begin_anew().unwrap();
+        Self { intervals, facts: Vec::new() }
     }
 
     fn go_on(&mut self, intervals: usize, length: Duration) {

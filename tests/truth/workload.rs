@@ -20,6 +20,7 @@ use crate::doctor;
 use crate::errors;
 use crate::exemplars;
 use crate::filters;
+use crate::interval;
 use crate::lives;
 use crate::network;
 use crate::ordinary;
@@ -59,6 +60,7 @@ pub fn main(args: &[String]) -> ExitCode {
         verdicts::workload,
         blame::workload,
         storms::workload,
+        interval::workload,
     ];
     let Some(facts) = groups.iter().find_map(|group| group(name, args)) else {
         eprintln!("no workload {name}");

@@ -18,6 +18,9 @@ use crate::core::ident::ProcessId;
 use crate::kernel::loader::BlameMaps;
 use crate::model::{BlameSample, Ident, ProcessSample};
 
+/// Pairs with all they ever had, in order.
+pub type Pairs = Vec<(PairKey, Pair)>;
+
 /// A pair that nobody added to for so many samples is taken out.
 const QUIET: u32 = 8;
 /// The names of the dead are kept for so many samples: a wait that they are to blame for may end later.
@@ -73,7 +76,22 @@ impl BlameReader {
 
     /// Reads all pairs; `None` while they are not measured. `processes` are those of the same sample.
     pub fn read(&mut self, maps: &mut BlameMaps, processes: &[ProcessSample]) -> io::Result<Option<BlameSample>> {
-        let Some(since_ns) = self.since_ns else { return Ok(None) };
+        let pairs = self.count(maps)?;
+        Ok(self.complete(pairs, processes))
+    }
+
+    /// Makes a sample of the pairs that [`Self::count`] read.
+    pub fn complete(&mut self, pairs: Pairs, processes: &[ProcessSample]) -> Option<BlameSample> {
+        let since_ns = self.since_ns?;
+        let names = self.names(&pairs, processes);
+        Some(BlameSample { reading: Reading { since_ns, tells: self.tells, pairs }, names })
+    }
+
+    /// Reads all pairs; none while they are not measured.
+    pub fn count(&mut self, maps: &mut BlameMaps) -> io::Result<Pairs> {
+        if self.since_ns.is_none() {
+            return Ok(Pairs::new());
+        }
         self.round += 1;
         let (round, known) = (self.round, &mut self.known);
         let (mut pairs, mut quiet) = (Vec::with_capacity(known.len()), Vec::new());
@@ -94,8 +112,7 @@ impl BlameReader {
             pairs.push((key, self.take(maps, key)?));
         }
         pairs.sort_unstable_by_key(|(key, _)| *key);
-        let names = self.names(&pairs, processes);
-        Ok(Some(BlameSample { reading: Reading { since_ns, tells: self.tells, pairs }, names }))
+        Ok(pairs)
     }
 
     /// Takes a pair out of the kernel's table, and gives back all it ever had.

@@ -77,7 +77,8 @@ struct First {
     retransmits: u32,
 }
 
-pub(crate) type Counted = HashMap<u64, layout::Connection>;
+/// What the programs counted, by cookie.
+pub type Counted = HashMap<u64, layout::Connection>;
 type Listed = HashMap<u64, Socket>;
 
 impl ConnectionReader {
@@ -87,16 +88,16 @@ impl ConnectionReader {
         Self { owners: Owners::new(eyes), book, ..Self::default() }
     }
 
-    /// Reads all connections at `now_ns`; without a map what the kernel lists alone. `processes` is that sample's, ordered; if
-    /// `only` names pids, then only theirs.
+    /// Reads all connections at `now_ns`: those that were counted in the map, and what the kernel lists; without a map what
+    /// it lists alone. `processes` is that sample's, ordered; if `only` names pids, then only theirs.
     pub fn read(
         &mut self,
-        map: Option<&mut ConnectionMap>,
+        map: Option<(&ConnectionMap, Counted)>,
         now_ns: u64,
         (processes, only): (&[ProcessSample], &[u32]),
     ) -> io::Result<Reading> {
         let (mut counted, map) = match map {
-            Some(map) => (counted(map)?, Some(map)),
+            Some((map, counted)) => (counted, Some(map)),
             None => (Counted::new(), None),
         };
         let used = counted.len();
@@ -266,7 +267,8 @@ impl ConnectionReader {
     }
 }
 
-pub(crate) fn counted(map: &mut ConnectionMap) -> io::Result<Counted> {
+/// Reads the map.
+pub fn counted(map: &mut ConnectionMap) -> io::Result<Counted> {
     let mut counted = Counted::new();
     map.for_each(|cookie, connection| {
         // One without a family is not filled in yet.

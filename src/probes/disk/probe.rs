@@ -65,6 +65,19 @@ pub(crate) struct Line {
     in_flight: u64,
 }
 
+/// What devices did, by direction.
+type Rows = HashMap<Device, Vec<(Direction, Arc<DeviceRow>)>>;
+
+/// Counters as they were read.
+#[derive(Debug)]
+pub struct Counts {
+    processes: HashMap<ProcessId, DiskTraffic>,
+    rows: Rows,
+    requests: Vec<(u64, Started)>,
+    /// `/proc/diskstats`.
+    text: String,
+}
+
 /// What was read at once.
 #[derive(Debug, Default)]
 pub struct DiskReading {
@@ -79,20 +92,33 @@ pub struct DiskReading {
 }
 
 impl DiskReader {
-    /// Everything, as it is now; what has begun after `at_ns` is in the next reading. What has been counted is read before what is in flight: a request that passes from one to the
-    /// other meanwhile is in the next reading, and in none twice.
+    /// Everything, as it is now; what has begun after `at_ns` is in the next reading. What has been counted is read before what
+    /// is in flight: a request that passes from one to the other meanwhile is in the next reading, and in none twice.
     pub fn read(&mut self, maps: &mut DiskMaps, at_ns: u64) -> io::Result<DiskReading> {
-        let mut reading = DiskReading::default();
+        let counts = self.count(maps)?;
+        self.complete(counts, maps, at_ns)
+    }
+
+    /// Reads the counters, and no more.
+    pub fn count(&mut self, maps: &mut DiskMaps) -> io::Result<Counts> {
+        let mut processes = HashMap::new();
         maps.devices.for_each(|device, slot| {
             self.devices.insert(*slot, Device::of(device));
         })?;
         maps.processes.for_each(|key, asked| {
-            reading.processes.insert(owner(key), traffic(asked));
+            processes.insert(owner(key), traffic(asked));
         })?;
-        let mut rows = self.read_rows(&maps.rows);
+        let rows = self.read_rows(&maps.rows);
         let mut requests = Vec::new();
         maps.requests.for_each(|address, started| requests.push((address, *started)))?;
         let text = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
+        Ok(Counts { processes, rows, requests, text })
+    }
+
+    /// Makes a reading of what [`Self::count`] has read.
+    pub fn complete(&mut self, counts: Counts, maps: &mut DiskMaps, at_ns: u64) -> io::Result<DiskReading> {
+        let Counts { processes, mut rows, requests, text } = counts;
+        let mut reading = DiskReading { processes, ..DiskReading::default() };
         let mut lines: HashMap<Device, Line> = text.lines().filter_map(|line| self.line(line)).collect();
         self.find_ended(&requests, &lines, maps)?;
         for (address, started) in &requests {
@@ -113,9 +139,8 @@ impl DiskReader {
         Ok(reading)
     }
 
-    /// What the kernel itself counts of whole disks, cumulative: how many requests ended, not how long they took.
-    pub fn read_counted(&mut self) -> io::Result<DiskSample> {
-        let text = std::fs::read_to_string("/proc/diskstats")?;
+    /// What the kernel itself counts of whole disks in `/proc/diskstats`, cumulative: how many requests ended, not how long they took.
+    pub fn read_counted(&mut self, text: &str) -> DiskSample {
         let lines: Vec<(Device, Line)> = text.lines().filter_map(|line| self.line(line)).collect();
         let mut lines: Vec<(Device, Line)> = lines.into_iter().filter(|(_, l)| !l.counted.is_nothing()).collect();
         lines.sort_unstable_by_key(|(device, _)| *device);
@@ -127,7 +152,7 @@ impl DiskReader {
             let writes = (Direction::Write, row(counted.write_bytes, counted.writes));
             self.device(*device, if known { vec![reads, writes] } else { Vec::new() }, Some(counted))
         };
-        Ok(DiskSample { devices: lines.iter().map(device).collect(), in_flight: HashMap::new() })
+        DiskSample { devices: lines.iter().map(device).collect(), in_flight: HashMap::new() }
     }
 
     /// Counts a request whose end was not seen: in flight, or ended all the same.
@@ -189,7 +214,7 @@ impl DiskReader {
         Ok(())
     }
 
-    fn read_rows(&mut self, rows: &SharedArray<DeviceRow>) -> HashMap<Device, Vec<(Direction, Arc<DeviceRow>)>> {
+    fn read_rows(&mut self, rows: &SharedArray<DeviceRow>) -> Rows {
         let devices: Vec<(u32, Device)> = self.devices.iter().map(|(slot, device)| (*slot, *device)).collect();
         let of = |(slot, device): (u32, Device)| {
             let all = (0_usize..).zip(Direction::ALL);

@@ -24,12 +24,22 @@ pub struct ErrorReader {
 impl ErrorReader {
     /// All errors that were ever counted, as of now; those of processes that were freed only in the sums of the host.
     pub fn read(&mut self, counters: &mut Hash<ErrorKey, u64>) -> io::Result<Arc<Errors>> {
+        self.count(counters)?;
+        Ok(self.list())
+    }
+
+    /// Reads the counters, and no more.
+    pub fn count(&mut self, counters: &mut Hash<ErrorKey, u64>) -> io::Result<()> {
         let (known, host) = (&mut self.known, &mut self.host);
         counters.for_each(|key, count| {
             let was = known.insert(key, *count).unwrap_or(0);
             add(host, key, *count, was);
-        })?;
-        Ok(Arc::new(self.errors()))
+        })
+    }
+
+    /// All errors as of the last reading.
+    pub fn list(&self) -> Arc<Errors> {
+        Arc::new(self.errors())
     }
 
     /// Removes the counters of a process, which must be one that makes no more calls.

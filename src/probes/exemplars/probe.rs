@@ -40,6 +40,14 @@ pub struct ExemplarReader {
     eyes: Eyes,
 }
 
+/// Exemplars as the programs wrote them.
+#[derive(Debug, Default)]
+pub struct Came {
+    list: Vec<layout::Exemplar>,
+    /// How many more were overwritten before they were read.
+    overwritten: u64,
+}
+
 /// Names of processes as exemplars share them.
 type Names = HashMap<ProcessId, (Arc<str>, Arc<str>)>;
 
@@ -57,10 +65,21 @@ impl ExemplarReader {
         processes: &[ProcessSample],
         peers: bool,
     ) -> Arc<Exemplars> {
-        let (came, overwritten) = self.take(maps);
+        let came = self.take(maps);
+        self.complete(&came, now, processes, peers)
+    }
+
+    /// Makes exemplars out of what came, which [`Self::read`] explains.
+    pub fn complete(
+        &mut self,
+        Came { list: came, overwritten }: &Came,
+        now: (u64, f64),
+        processes: &[ProcessSample],
+        peers: bool,
+    ) -> Arc<Exemplars> {
         self.names.clear();
         let list: Vec<Exemplar> = came.iter().map(|raw| self.exemplar(raw, now, processes)).collect();
-        Arc::new(Exemplars::new(with_files(list, peers, &self.eyes), overwritten))
+        Arc::new(Exemplars::new(with_files(list, peers, &self.eyes), *overwritten))
     }
 
     /// Entries that hold something.
@@ -68,8 +87,8 @@ impl ExemplarReader {
         self.used
     }
 
-    /// What came, and how many more were overwritten.
-    fn take(&mut self, maps: &ExemplarMaps) -> (Vec<layout::Exemplar>, u64) {
+    /// Copies what came.
+    pub fn take(&mut self, maps: &ExemplarMaps) -> Came {
         let cpus = maps.made.len();
         let ring = (maps.rings.len() / cpus.max(1)) as u64;
         self.read.resize(cpus, 0);
@@ -86,7 +105,7 @@ impl ExemplarReader {
             overwritten = overwritten.saturating_add(first - *read);
             *read = made;
         }
-        (came, overwritten)
+        Came { list: came, overwritten }
     }
 
     fn exemplar(&mut self, raw: &layout::Exemplar, now: (u64, f64), processes: &[ProcessSample]) -> Exemplar {

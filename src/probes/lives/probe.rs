@@ -51,21 +51,18 @@ pub struct Known<'a, F> {
 }
 
 impl Ledger {
-    /// Empties the ledger.
-    pub fn read(&mut self, deaths: &mut Hash<RecordKey, Death>) -> io::Result<()> {
+    /// Takes in what was in the ledger.
+    pub fn take(&mut self, read: Vec<(RecordKey, Death)>) {
         self.pending.values_mut().for_each(|pending| pending.waits = true);
         if self.names.len() > NAMES {
             self.older_names = std::mem::take(&mut self.names);
         }
-        let mut read = Vec::new();
-        deaths.drain(|key, death| read.push((key, *death)))?;
         for (key, death) in read {
             let id = ProcessId { pid: key.tgid(), birth: key.birth() };
             let name = self.text(&death.comm);
             self.names.insert(id, name);
             self.pending.insert(id, Pending { death, waits: false });
         }
-        Ok(())
     }
 
     /// Has this process ended?
@@ -164,6 +161,13 @@ fn end_of(death: &Death) -> End {
         status: Status::of_wait(death.wait_status),
         ran_program: death.flags & ended::RAN_PROGRAM != 0,
     }
+}
+
+/// Empties the ledger in the kernel.
+pub fn drain(deaths: &mut Hash<RecordKey, Death>) -> io::Result<Vec<(RecordKey, Death)>> {
+    let mut read = Vec::new();
+    deaths.drain(|key, death| read.push((key, *death)))?;
+    Ok(read)
 }
 
 /// How many processes were made, turned to another program and ended since the start.

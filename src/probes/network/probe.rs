@@ -3,7 +3,8 @@
 //! Invariant: one interface with a strange name hides no other, and no name can steer a terminal.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -12,8 +13,24 @@ use crate::core::units::printable_bytes;
 
 /// Cumulative wire bytes of all interfaces, by name; none where procfs does not tell.
 pub fn read_interfaces() -> Vec<Interface> {
-    let bytes = fs::read("/proc/net/dev").unwrap_or_default();
-    let mut all: Vec<_> = interfaces(&bytes, carrier).collect();
+    named_interfaces(&count_interfaces())
+}
+
+/// What procfs says of them, as it is now.
+pub fn count_interfaces() -> Vec<u8> {
+    // With room at once: the kernel counts anew at each read.
+    let mut bytes = Vec::with_capacity(ROOM);
+    // Where it cannot be read there are none.
+    let _ = File::open("/proc/net/dev").and_then(|mut file| file.read_to_end(&mut bytes));
+    bytes
+}
+
+/// A line is some 130 bytes.
+const ROOM: usize = 16 << 10;
+
+/// The interfaces in what was read, by name, with what carries each.
+pub fn named_interfaces(bytes: &[u8]) -> Vec<Interface> {
+    let mut all: Vec<_> = interfaces(bytes, carrier).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }

@@ -127,7 +127,9 @@ fn cost(ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     if width(&in_maps) <= room {
         put(buf, beside, inner.y + 4, &in_maps, room, theme.dim);
     }
-    put(buf, beside, inner.y + 5, "to read", room, theme.dim);
+    let spread = format!("to read, its counters within {}", units::duration(snapshot.own.spread_ns));
+    let to_read = if width(&spread) <= room { &spread } else { "to read" };
+    put(buf, beside, inner.y + 5, to_read, room, theme.dim);
     let x = inner.x + 1 + LABEL + 2 * NUMBER + 2;
     let wide = inner.right().saturating_sub(x + 1);
     if wide >= 8 {

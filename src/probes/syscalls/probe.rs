@@ -27,6 +27,8 @@ pub struct RecordReader {
     last: Arc<Records>,
     /// The ones before: their memory is used again, if nobody looks at them any more.
     spare: Arc<Records>,
+    /// Slots from here on were never seen in use.
+    reach: usize,
     /// Slots that were free at the last reading.
     fresh: Vec<(RecordKey, u32)>,
     host: HostCalls,
@@ -92,14 +94,21 @@ impl RecordReader {
 
     fn find_fresh(&mut self, heads: &SharedArray<Head>) {
         self.known.resize(heads.len(), RecordKey::default());
-        for (slot, known) in self.known.iter_mut().enumerate().filter(|(_, known)| known.0 == 0) {
-            let Some(head) = heads.at(slot) else { break };
+        let mut slot = 0;
+        while slot < self.known.len().min(self.reach.saturating_add(AHEAD)) {
+            let at = slot;
+            slot += 1;
+            let (Some(known), Some(head)) = (self.known.get_mut(at), heads.at(at)) else { break };
+            if known.0 != 0 {
+                continue;
+            }
             // SAFETY: inside the mapping, aligned; volatile as the kernel writes at the same time.
             let key = unsafe { (&raw const (*head).key).read_volatile() };
             if key.0 != 0 {
                 *known = key;
+                self.reach = self.reach.max(slot);
                 #[expect(clippy::cast_possible_truncation, reason = "slots are numbered by a u32")]
-                self.fresh.push((key, slot as u32));
+                self.fresh.push((key, at as u32));
             }
         }
         self.fresh.sort_unstable();
@@ -150,6 +159,10 @@ impl Reading<'_> {
         }
     }
 }
+
+/// So far beyond the slots that were ever in use a new record is looked for. The programs take unused slots in order, and what
+/// they give back first: only records that are being made leave a gap, one on each CPU. A record beyond is found once that is filled.
+const AHEAD: usize = 1_024;
 
 /// Buckets that are looked at together: a cache line.
 const AT_ONCE: usize = 16;

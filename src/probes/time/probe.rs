@@ -141,6 +141,8 @@ pub struct ThreadReader {
     /// Memory that is used again at the next pass.
     spare: HashMap<ProcessId, ProcessReading>,
     running: Vec<Beside>,
+    /// Slots that held a thread when they were looked for.
+    taken: Vec<usize>,
     /// The process whose threads are told apart, by pid.
     watched: Option<u32>,
 }
@@ -151,14 +153,36 @@ impl ThreadReader {
         self.watched = pid;
     }
 
+    /// Looks for the slots that hold a thread, without reading it: most of the table is free, and passing over that takes
+    /// longer than reading the threads does.
+    pub fn find(&mut self, slots: &SharedArray<Thread>, causes: &SharedArray<Causes>) {
+        self.taken.clear();
+        for index in 0..slots.len() {
+            let Some(at) = slots.at(index) else { break };
+            // SAFETY: `at` comes from `SharedArray::at`; volatile as the kernel writes at the same time.
+            if unsafe { (&raw const (*at).tid).read_volatile() } != 0 {
+                // That part of the array is mapped now, too.
+                let _ = causes.at(index);
+                self.taken.push(index);
+            }
+        }
+    }
+
     /// Reads all threads and collects the dead.
     pub fn read(&mut self, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
+        self.find(table.slots, table.causes);
+        self.read_found(table, horizon)
+    }
+
+    /// The same for the slots that [`Self::find`] has found. A thread that was born since is in the next reading.
+    pub fn read_found(&mut self, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
         let Table { slots, causes, more } = table;
         let mut out = Threads { processes: std::mem::take(&mut self.spare), ..Threads::default() };
         out.processes.clone_from(&self.dead);
         self.running.clear();
         let busy_before = std::mem::take(&mut self.busy);
-        for index in 0..slots.len() {
+        let taken = std::mem::take(&mut self.taken);
+        for index in taken.iter().copied() {
             let Some(at) = slots.at(index).zip(causes.at(index)) else { break };
             let Some(entry) = read_entry(at) else { continue };
             let thread = &entry.thread;
@@ -173,6 +197,7 @@ impl ThreadReader {
                 self.take(&entry, &mut out, horizon);
             }
         }
+        self.taken = taken;
         let mut done = Vec::new();
         more.for_each(|key, entry| {
             let thread = &entry.thread;
@@ -201,6 +226,11 @@ impl ThreadReader {
     /// Takes back what a pass has found, for its memory.
     pub fn reuse(&mut self, processes: HashMap<ProcessId, ProcessReading>) {
         self.spare = processes;
+    }
+
+    /// A process as the last pass found it, once that has been given back.
+    pub fn last(&self, id: ProcessId) -> Option<ProcessReading> {
+        self.spare.get(&id).copied()
     }
 
     /// Drops the account of a process that is gone and was reported.

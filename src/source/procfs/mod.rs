@@ -16,17 +16,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Source;
-use super::host::{boottime_ns, monotonic_ns, read_host, read_own, unix_s};
+use super::host::{boottime_ns, monotonic_ns, read_cpu_ns, read_host, read_own, unix_s};
 use super::origin::Otherwise;
 use crate::core::interests::Interests;
 use crate::core::latency::Unsorted;
 use crate::kernel::advice::LoadError;
 use crate::model::ProbeStatus;
-use crate::model::{Basis, ProcessSample, Qualities, Sample};
+use crate::model::{Basis, Own, ProcessSample, Qualities, Sample};
 use crate::privileged::Services;
 use crate::probes::connections::probe::{ConnectionReader, Reading};
 use crate::probes::disk::probe::DiskReader;
-use crate::probes::network::probe::read_interfaces;
+use crate::probes::network::probe::{count_interfaces, named_interfaces};
 use crate::probes::own::stats::{Counting, RunStats};
 
 /// Reads procfs.
@@ -103,20 +103,27 @@ impl Source for Procfs {
     fn sample(&mut self) -> io::Result<Sample> {
         let begin = Instant::now();
         let (at_ns, since_boot_ns, unix_s) = (monotonic_ns(), boottime_ns(), unix_s());
-        let tasks = self.tasks.read(&self.only, since_boot_ns);
-        let processes = tasks.map_err(|error| io::Error::other(format!("/proc cannot be read: {error}")))?;
+        // What is counted, the short texts of the host first. What describes it comes after.
+        let interfaces = count_interfaces();
+        let disks = fs::read_to_string("/proc/diskstats").unwrap_or_default();
+        let cpu_waits = self.cpu_waits();
+        let tasks = self.tasks.count(&self.only, since_boot_ns);
+        tasks.map_err(|error| io::Error::other(format!("/proc cannot be read: {error}")))?;
+        let cpu_ns = read_cpu_ns();
+        let spread_ns = monotonic_ns().saturating_sub(at_ns);
+        let processes = self.tasks.complete();
         let connections = self.read_connections(at_ns, &processes)?;
         let sample = Sample {
             at_ns,
             unix_s,
             host: read_host(),
-            cpu_waits: self.cpu_waits(),
+            cpu_waits,
             processes,
-            disk: self.disks.read_counted().unwrap_or_default(),
-            interfaces: read_interfaces(),
+            disk: self.disks.read_counted(&disks),
+            interfaces: named_interfaces(&interfaces),
             connections: connections.list,
             connections_trouble: connections.trouble,
-            own: read_own(self.last_read),
+            own: Own { spread_ns, ..read_own(cpu_ns, self.last_read) },
             programs: self.no_runs(),
             basis: self.basis.clone(),
             qualities: self.qualities,

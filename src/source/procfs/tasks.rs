@@ -43,20 +43,30 @@ pub struct Tasks {
     /// The first reading was made: who is new now was born since.
     begun: bool,
     buffer: Vec<u8>,
+    /// Those of the last reading, by pid, and which of them were new.
+    ids: HashMap<u32, ProcessId>,
+    born: Vec<ProcessId>,
 }
 
 impl Tasks {
-    /// All processes, by identity, as of `since_boot_ns`; if `only` names pids, then only theirs.
-    pub fn read(&mut self, only: &[u32], since_boot_ns: u64) -> io::Result<Vec<ProcessSample>> {
-        self.names.next_round();
+    /// Reads what all processes did, as of `since_boot_ns`; if `only` names pids, then only theirs.
+    pub fn count(&mut self, only: &[u32], since_boot_ns: u64) -> io::Result<()> {
         self.lives.values_mut().for_each(|life| life.is_here = false);
         let pids = if only.is_empty() { pids("/proc")? } else { only.to_vec() };
-        let mut ids: HashMap<u32, ProcessId> = HashMap::new();
+        self.ids.clear();
         let mut born = Vec::new();
         for pid in pids {
             let Some(id) = self.read_process(pid, since_boot_ns, &mut born) else { continue };
-            ids.insert(pid, id);
+            self.ids.insert(pid, id);
         }
+        self.born = born;
+        Ok(())
+    }
+
+    /// The processes that were read last, by identity, with their names and parents.
+    pub fn complete(&mut self) -> Vec<ProcessSample> {
+        self.names.next_round();
+        let (ids, born) = (std::mem::take(&mut self.ids), std::mem::take(&mut self.born));
         if self.begun {
             for id in born {
                 self.adopt(id, &ids);
@@ -74,7 +84,7 @@ impl Tasks {
             self.lives.remove(&id);
             self.names.forget(id);
         }
-        Ok(samples)
+        samples
     }
 
     /// Reads one process; `None` if it is gone.
