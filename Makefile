@@ -21,7 +21,7 @@ test:
 	@scripts/setup.sh test
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
-	cargo test
+	@scripts/closing cargo test
 
 # The truth tests on Debian's kernels in QEMU, without root: make vm-test ARGS="5.10 7.3"; ARGS=--write keeps the table
 vm-test:

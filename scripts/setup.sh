@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what building kscope needs and is not there: the pinned toolchain with its components, and bpf-linker.
 # `setup.sh run` and `setup.sh test` see to what those need on top; fuzz, deny, audit, miri and soak to the tools of these targets.
-# Says what it does; silent when all is there. Touches rustup's and cargo's directories only, but for two packages, and those only as
-# root: tmux and stress-ng.
+# Says what it does; silent when all is there. Touches rustup's and cargo's directories only, but for the distribution's packages that
+# trials run or compare with (`test`) and stress-ng (`soak`), and those only as root.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -46,14 +46,32 @@ bpf_linker() {
     fi
 }
 
-tmux_for_tests() {
-    has tmux && return
+# What the trials run or compare with: a program, and Debian's package of it.
+TRIALS="tmux:tmux fio:fio strace:strace perf:linux-perf bpftrace:bpftrace bpftool:bpftool ss:iproute2 setcap:libcap2-bin
+    losetup:mount unshare:util-linux setpriv:util-linux bash:bash kill:procps"
+
+# The packages of those that are not there; nothing if all are. Some are root's, and not in everybody's PATH.
+absent() (
+    PATH=$PATH:/usr/sbin:/sbin
+    for one in $TRIALS; do has "${one%%:*}" || echo "${one#*:}"; done | sort -u | tr '\n' ' '
+)
+
+tools_for_tests() {
+    packages=$(absent)
+    [ -n "$packages" ] || return 0
     if has apt-get && [ "$(id -u)" -eq 0 ]; then
-        say "installing tmux, in which a test runs the dashboard"
+        say "installing what trials run or compare with: $packages"
         export DEBIAN_FRONTEND=noninteractive
-        { apt-get install -y -q tmux || { apt-get update -q && apt-get install -y -q tmux; }; } && return
+        # shellcheck disable=SC2086 # a list of names
+        apt-get install -y -q --no-install-recommends $packages || {
+            apt-get update -q || true
+            # One by one: another distribution may not have them all.
+            for package in $packages; do apt-get install -y -q --no-install-recommends "$package" || true; done
+        }
+        packages=$(absent)
+        [ -n "$packages" ] || return 0
     fi
-    say "tmux is not installed: the test that runs the dashboard in it will be skipped"
+    say "not installed: $packages(packages of Debian); trials that need them are left out, and the last line says which"
 }
 
 # A tool of cargo's, built once: its name, its version, what it is for.
@@ -96,6 +114,6 @@ case ${1:-} in
 esac
 bpf_linker
 case ${1:-} in
-    test) tmux_for_tests ;;
+    test) tools_for_tests ;;
     soak) stress_ng ;;
 esac

@@ -5,7 +5,6 @@ use std::ffi::CStr;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -15,12 +14,14 @@ use crate::workload::{self, arg, in_child, reap};
 
 pub const CASES: &[Case] = &[
     ("errors::each_is_counted_by_its_number", by_number),
-    ("errors::strace_counts_the_same", as_strace_counts),
     ("errors::of_the_dead_none_is_lost", the_dead),
     ("errors::a_loop_of_eagain_is_said", eagain_loop),
     ("errors::a_search_and_a_storm_of_yields_are_said", search_and_yields),
     ("errors::who_never_fails_has_none", none),
 ];
+
+/// That one compares with strace.
+pub const STRACE_CASES: &[Case] = &[("errors::strace_counts_the_same", as_strace_counts)];
 
 pub fn workload(name: &str, args: &[String]) -> Option<Value> {
     Some(match name {
@@ -106,9 +107,6 @@ fn by_number() {
 /// One run under both: what strace counts of the programs it runs is what kscope counts of the same processes. strace sees
 /// restarted calls as errors, too, and this workload has none.
 fn as_strace_counts() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        return;
-    }
     let dir = TempDir::new();
     let table = dir.join("strace");
     let mut command = vec!["report", "--format", "json", "--", "strace", "-f", "-c", "-U", "name,errors", "-o"];

@@ -4,7 +4,7 @@
 //! `--workload NAME ARGS…`, and write what they measured of themselves to the file named by `KSCOPE_FACTS`.
 //!
 //! Invariant: with privileges and BTF every trial runs, and fails where a probe does not work. Only without them are
-//! trials ignored, by name and with the reason. Bounds are those the interface states; none has a margin for luck.
+//! trials ignored, by name and with the reason, and the last line says so. Bounds are those the interface states; none has a margin for luck.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod blame;
@@ -22,6 +22,7 @@ mod filters;
 mod interval;
 mod kscope;
 mod ladder;
+mod left_out;
 mod lifecycle;
 mod lives;
 mod network;
@@ -58,7 +59,9 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Trials share two things that only one may use at a time: the CPUs and the dashboard's idea of "the busiest".
     arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials()).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials());
+    left_out::say(&conclusion);
+    conclusion.exit_code()
 }
 
 fn trials() -> Vec<Trial> {
@@ -84,6 +87,7 @@ fn trials() -> Vec<Trial> {
         faults::CASES,
     ];
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
+    let straced = errors::STRACE_CASES.iter().map(|case| trial(*case, &[privileges, btf, strace_missing]));
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
@@ -106,6 +110,7 @@ fn trials() -> Vec<Trial> {
     let mut all: Vec<Trial> = plain.chain(kernel).collect();
     all.extend(colliding);
     all.extend(limited);
+    all.extend(straced);
     all.extend(sockets);
     all.extend(blame);
     all.extend(quota);
@@ -124,11 +129,17 @@ fn trials() -> Vec<Trial> {
 fn trial((name, case): Case, needs: &'static [fn() -> Option<String>]) -> Trial {
     Trial::ignorable_test(name, move || {
         if let Some(reason) = needs.iter().find_map(|missing| missing()) {
+            left_out::note(name, &reason);
             return Ok(Completion::ignored_with(reason));
         }
         case();
         Ok(Completion::Completed)
     })
+}
+
+/// Why strace cannot be asked, if so.
+fn strace_missing() -> Option<String> {
+    std::process::Command::new("strace").arg("-V").output().is_err().then(|| "needs strace".into())
 }
 
 /// Why the eBPF programs cannot be loaded by this user, if so.
