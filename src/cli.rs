@@ -1,6 +1,7 @@
 //! The command line: a contract that scripts and tests depend on.
 //!
-//! Exit status: 0 on success, 2 on bad arguments or configuration, 1 on any other failure.
+//! Exit status: 0 on success, 2 on bad arguments or configuration, 1 on any other failure. `report -- COMMAND` exits with the
+//! status of the command, 128 and the signal if one ended it; 127 where there is no such program, 126 where it cannot be run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,7 +95,7 @@ pub struct FilterArgs {
 /// Options of `kscope report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// How long to measure, such as 5s; with a command: at most so long [default: 5s, or until the command ends]
+    /// How long to measure, such as 5s; with a command: at most so long, and the command goes on [default: 5s, or until the command ends]
     #[arg(long = "for", value_name = "TIME", value_parser = parse_time)]
     pub duration: Option<Duration>,
     /// How to print it
@@ -117,8 +118,12 @@ pub struct ReportArgs {
     /// Which processes
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// Run this command, and report on it and the processes it starts, the few calls that start it included. Its standard
-    /// output goes to standard error
+    /// With a command: measure until no process that it started lives any more, instead of until the command ends
+    #[arg(long, requires = "command")]
+    pub children: bool,
+    /// Run this command, and report on it and the processes it starts, from its `execve` to its end. Its standard output goes to
+    /// standard error. kscope exits with its status, with 128+N if signal N ended it, with 127 if there is no such program and
+    /// 126 if it cannot be run; with 0 if it still runs when the time (--for) is up, and then it goes on
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }

@@ -22,14 +22,15 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use cli::{Cli, Command, FilterArgs};
-use failure::BadInput;
+use failure::{BadInput, NotStarted};
 use kscope::core::filter::Filter;
 use kscope::core::units::{printable, printable_lines};
 use kscope::kernel::advice::LoadError;
 use kscope::kernel::ladder;
-use kscope::privileged::command::Waiting;
+use kscope::privileged::command::{Moment, Waiting};
 use kscope::privileged::rights::Caller;
 use kscope::privileged::{self, Separated, files};
+use kscope::source::{boottime_ns, monotonic_ns};
 use kscope_layout::MAX_ONLY;
 
 fn main() -> ExitCode {
@@ -48,8 +49,8 @@ fn main() -> ExitCode {
         }
     };
     terminal::give_back_on_panic();
-    match catch_unwind(|| start(&cli).and_then(|()| log::check())) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    match catch_unwind(|| start(&cli).and_then(|code| log::check().map(|()| code))) {
+        Ok(Ok(code)) => code,
         // The panic hook has given the terminal back and said what happened.
         Err(_) => ExitCode::FAILURE,
         Ok(Err(error)) => {
@@ -58,12 +59,14 @@ fn main() -> ExitCode {
             if let Some(load) = error.downcast_ref::<LoadError>() {
                 output::advise(&load.advice());
             }
-            ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
+            let not_started = error.downcast_ref::<NotStarted>().map(NotStarted::status);
+            ExitCode::from(not_started.unwrap_or(if error.is::<BadInput>() { 2 } else { 1 }))
         }
     }
 }
 
-fn start(cli: &Cli) -> Result<()> {
+/// Does what was asked for; the exit status.
+fn start(cli: &Cli) -> Result<ExitCode> {
     log::to(cli.dashboard.log.as_deref())?;
     if let Some(hook) = cli.dashboard.from_hook {
         ladder::begin_at(hook);
@@ -77,17 +80,17 @@ fn start(cli: &Cli) -> Result<()> {
                 )
                 .into());
             }
-            let command = Waiting::fork(&args.command).context("cannot start the command")?;
+            let command = Waiting::fork(&args.command, args.children, now).context("cannot start the command")?;
             let output = args.output.as_deref().map(|path| create(path, "the report")).transpose()?;
             let separated = separate(cli, &only, Vec::new())?;
             runtime()?.block_on(report::run(args, &filter(&args.filter), &only, separated, command, output))
         }
-        Some(Command::Doctor(args)) => doctor::run(*args),
+        Some(Command::Doctor(args)) => doctor::run(*args).map(|()| ExitCode::SUCCESS),
         None => {
             let only = only(&cli.dashboard.filter)?;
             let prepared = run::prepare(&cli.dashboard, filter(&cli.dashboard.filter))?;
             let separated = separate(cli, &only, prepared.reads())?;
-            runtime()?.block_on(run::run(prepared, only, separated))
+            runtime()?.block_on(run::run(prepared, only, separated)).map(|()| ExitCode::SUCCESS)
         }
     }
 }
@@ -105,6 +108,10 @@ fn create(path: &Path, what: &str) -> Result<File> {
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+}
+
+fn now() -> Moment {
+    Moment { monotonic_ns: monotonic_ns(), boottime_ns: boottime_ns() }
 }
 
 fn is_printable(given: &OsStr) -> bool {

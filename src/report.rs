@@ -1,19 +1,21 @@
 //! `kscope report`: measure for a while, or while a command runs, and say once what happened.
+//!
+//! A command is started right after a sample and followed by the last one. What is said of it is over the time from its
+//! beginning to its end; what is said of the host beside it is over the time between those samples, a few ms more.
+
+mod command;
+mod family;
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use rustix::process::{Pid, WaitOptions, waitpid};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 
 use crate::cli::{Format, ReportArgs, With};
 use crate::output::{print, say};
@@ -22,13 +24,16 @@ use crate::terminal::sampler_panic;
 use kscope::core::filter::Filter;
 use kscope::core::ident::ProcessId;
 use kscope::core::interests::Interests;
-use kscope::export::{CommandResult, Report, Scope, to_csv, to_json, to_text};
+use kscope::export::{Report, Scope, to_csv, to_json, to_text};
 use kscope::model::Snapshot;
 use kscope::privileged::Separated;
 use kscope::privileged::command::Waiting;
 use kscope::probes::own::stats::Counting;
 use kscope::source::{When, procfs_trouble};
 use kscope::verdicts::{Facts, Window, verdicts};
+
+use command::{Launched, Stop, Why, exit_code};
+use family::Family;
 
 /// How long it measures when nothing else is said.
 const DEFAULT: Duration = Duration::from_secs(5);
@@ -42,7 +47,7 @@ const FACTS: usize = 120;
 /// Snapshots that may wait to be added up.
 const QUEUE: usize = 4;
 
-/// Runs the command.
+/// Runs the command; the exit status of kscope.
 pub async fn run(
     args: &ReportArgs,
     filter: &Filter,
@@ -50,25 +55,13 @@ pub async fn run(
     separated: Separated,
     command: Option<Waiting>,
     output: Option<File>,
-) -> Result<()> {
-    let runs = if args.cost { When::Always } else { When::Never };
-    let budget = args.budget.and_then(|budget| budget.0);
+) -> Result<ExitCode> {
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let (requests, asked) = std::sync::mpsc::sync_channel(1);
-    let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
-    let begin = Start {
-        only: only.to_vec(),
-        first: length,
-        interval: length,
-        runs,
-        budget,
-        interests: interests(args, filter),
-        settle: true,
-    };
     for note in &*separated.services.notes {
         say(note);
     }
-    sampler::start(begin, separated, messages, asked)?;
+    sampler::start(begin(args, filter, only), separated, messages, asked)?;
     let Some(Message::Begun) = told(inbox.recv().await)? else {
         bail!("nothing was measured: {}", sampler_panic().unwrap_or("no reason is known"))
     };
@@ -76,18 +69,31 @@ pub async fn run(
         say(trouble);
     }
     // Who reads that it measures may ask it to stop.
-    let mut stop = Stop::new(args)?;
-    say(if args.command.is_empty() { "measuring" } else { "measuring the command" });
-    let name = args.command.first().map(OsString::as_os_str).unwrap_or_default();
-    let mut child = command.map(|command| Child::start(command, name)).transpose()?;
-    let pid = child.as_ref().map(|child| child.pid.as_raw_nonzero().get().unsigned_abs());
-    let mut total = Total::new(pid);
+    let mut stop = Stop::new()?;
+    let mut child = match command {
+        None => {
+            say("measuring");
+            stop.begin(Some(args.duration.unwrap_or(DEFAULT)));
+            None
+        }
+        Some(command) => {
+            // The first sample took long, and what came after it is not the command's.
+            let _ = requests.send(Request::Cut);
+            while !matches!(told(inbox.recv().await)?, Some(Message::Snapshot(_)) | None) {}
+            say("measuring the command");
+            let name = args.command.first().map(OsString::as_os_str).unwrap_or_default();
+            let launched = Launched::start(command, name, args.children)?;
+            stop.begin(args.duration);
+            Some(launched)
+        }
+    };
+    let mut total = Total::new(child.as_ref());
     let mut finish = Some(requests);
-    let mut status = None;
+    let mut why = None;
     loop {
         tokio::select! {
-            ended = stop.wait(&mut child), if finish.is_some() => {
-                status = ended?;
+            stopped = stop.wait(child.as_mut()), if finish.is_some() => {
+                why = Some(stopped?);
                 // Nothing to add if it is gone already: that shows below.
                 let _ = finish.take().map(|requests| requests.send(Request::Finish));
             }
@@ -104,9 +110,28 @@ pub async fn run(
     }
     let Total { sum, family, facts } = total;
     let sum = sum.ok_or_else(|| anyhow!("nothing was measured"))?;
+    if let Some(child) = child.as_mut().filter(|_| why == Some(Why::Asked)) {
+        child.end_of_the_same().await;
+    }
     let scope = scope(&sum, filter, family);
-    let command = pid.map(|pid| result(pid, status));
-    write(args, output, &Report::new(&sum, &scope, command, verdicts(&Window::new(facts.iter()))))
+    let command = child.map(|child| child.result(sum.at_ns));
+    write(args, output, &Report::new(&sum, &scope, command, verdicts(&Window::new(facts.iter()))))?;
+    Ok(command.map_or(ExitCode::SUCCESS, |command| exit_code(&command)))
+}
+
+/// What the sampler begins with.
+fn begin(args: &ReportArgs, filter: &Filter, only: &[u32]) -> Start {
+    let budget = args.budget.and_then(|budget| budget.0);
+    let length = if budget.is_some() { STEP_SAMPLED } else { STEP };
+    Start {
+        only: only.to_vec(),
+        first: length,
+        interval: length,
+        runs: if args.cost { When::Always } else { When::Never },
+        budget,
+        interests: interests(args, filter),
+        settle: true,
+    }
 }
 
 /// What is measured beside that which always is. What calls in flight wait for is asked once for each, which costs little.
@@ -145,8 +170,9 @@ struct Total {
 }
 
 impl Total {
-    fn new(command: Option<u32>) -> Self {
-        Self { sum: None, family: command.map(Family::new), facts: Vec::new() }
+    fn new(command: Option<&Launched>) -> Self {
+        let family = command.map(|command| Family::new(command.pid, command.began.boottime_ns));
+        Self { sum: None, family, facts: Vec::new() }
     }
 
     fn add(&mut self, part: &Snapshot) {
@@ -168,105 +194,9 @@ impl Total {
     }
 }
 
-/// The command, while it runs.
-struct Child {
-    pid: Pid,
-    /// Some child of ours has ended.
-    ended: Signal,
-}
-
-impl Child {
-    fn start(command: Waiting, name: &OsStr) -> Result<Self> {
-        let (pid, ended) = (command.pid(), signal(SignalKind::child())?);
-        command.go().with_context(|| format!("cannot run {}", name.to_string_lossy()))?;
-        Ok(Self { pid, ended })
-    }
-
-    /// Waits until it has ended; how it did.
-    async fn wait(&mut self) -> io::Result<ExitStatus> {
-        loop {
-            if let Some((_, status)) = waitpid(Some(self.pid), WaitOptions::NOHANG)? {
-                return Ok(ExitStatus::from_raw(status.as_raw()));
-            }
-            self.ended.recv().await;
-        }
-    }
-}
-
-/// When to stop.
-struct Stop {
-    deadline: Option<Instant>,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new(args: &ReportArgs) -> Result<Self> {
-        let duration = args.duration.or(args.command.is_empty().then_some(DEFAULT));
-        Ok(Self {
-            deadline: duration.map(|d| Instant::now() + d),
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits until time is up, the command has ended, or somebody asks to stop; how the command ended.
-    async fn wait(&mut self, child: &mut Option<Child>) -> Result<Option<ExitStatus>> {
-        let time_is_up = async {
-            match self.deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended = async {
-            match child {
-                Some(child) => child.wait().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            status = ended => status.context("wait for the command").map(Some),
-            _ = self.interrupt.recv() => Ok(None),
-            _ = self.terminate.recv() => Ok(None),
-            () = time_is_up => Ok(None),
-        }
-    }
-}
-
-/// A command and the processes it started, however short they lived.
-struct Family {
-    root: u32,
-    members: HashSet<ProcessId>,
-}
-
-impl Family {
-    fn new(root: u32) -> Self {
-        Self { root, members: HashSet::new() }
-    }
-
-    /// Takes in new children of members, and their children.
-    fn grow(&mut self, part: &Snapshot) {
-        if self.members.is_empty() {
-            // Until the command ends nobody else can have its pid.
-            self.members.extend(part.processes.iter().map(|p| p.id).filter(|id| id.pid == self.root));
-        }
-        loop {
-            let before = self.members.len();
-            for process in &part.processes {
-                if process.parent.is_some_and(|parent| self.members.contains(&parent)) {
-                    self.members.insert(process.id);
-                }
-            }
-            if self.members.len() == before {
-                return;
-            }
-        }
-    }
-}
-
 fn scope(total: &Snapshot, filter: &Filter, family: Option<Family>) -> Scope {
     if let Some(family) = family {
-        return Scope::Only(family.members);
+        return Scope::Only(family.into_members());
     }
     if filter.is_empty() {
         return Scope::Host;
@@ -284,10 +214,6 @@ fn scope(total: &Snapshot, filter: &Filter, family: Option<Family>) -> Scope {
         say(&format!("no process matched {filter} in the interval."));
     }
     Scope::Only(chosen)
-}
-
-fn result(pid: u32, status: Option<ExitStatus>) -> CommandResult {
-    CommandResult { pid, status: status.and_then(|s| s.code()), signal: status.and_then(|s| s.signal()) }
 }
 
 fn write(args: &ReportArgs, output: Option<File>, report: &Report) -> Result<()> {

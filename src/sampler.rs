@@ -41,6 +41,8 @@ pub enum Request {
     Budget(Option<f64>),
     /// Measure what is looked at now, and nothing dear besides.
     Look(Interests),
+    /// End the present interval now, hand it over, and go on.
+    Cut,
     /// End the present interval now, hand it over, and end.
     Finish,
 }
@@ -193,6 +195,7 @@ impl Clock {
             Request::Interval(interval) => (self.interval, self.due) = (interval, self.begin + interval),
             Request::Budget(budget) => (self.budget, self.budget_changed) = (budget, true),
             Request::Look(interests) => self.interests = Some(interests),
+            Request::Cut => self.due = Instant::now(),
             Request::Finish => self.end_now(),
         }
     }

@@ -51,6 +51,9 @@ pub struct CommandResult {
     pub status: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// How long of it was measured, ns: from its beginning to its end, or to that of the report.
+    #[serde(skip)]
+    pub interval_ns: u64,
 }
 
 /// One report.
@@ -59,8 +62,12 @@ pub struct Report {
     schema: u32,
     /// The machine.
     pub host: HostRow,
-    /// Length of the interval.
+    /// Length of the interval; with a command, from its beginning to its end.
     pub interval_ns: u64,
+    /// With a command: length of the interval of the host's numbers (CPUs, devices, interfaces, `self`), from the sample before
+    /// the command to the one after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_interval_ns: Option<u64>,
     /// The processes that alone were measured (`--only`), by pid; empty where all were. The host's numbers are then theirs.
     pub only: Vec<u32>,
     /// What the numbers come from: `ebpf`, or `procfs` where the programs could not be loaded.
@@ -330,6 +337,7 @@ impl Report {
         let named = matches!(scope, Scope::Only(_));
         let chosen: Vec<&ProcessStats> = snapshot.processes.iter().filter(|p| scope.holds(p.id)).collect();
         let traffic = chosen.iter().fold(Traffic::default(), |sum, p| sum.plus(p.traffic));
+        let interval_ns = command.map_or(snapshot.interval_ns, |command| command.interval_ns);
         Self {
             schema: 1,
             host: HostRow {
@@ -337,7 +345,8 @@ impl Report {
                 kernel: snapshot.host.kernel.clone(),
                 cpus: snapshot.host.cpus,
             },
-            interval_ns: snapshot.interval_ns,
+            interval_ns,
+            host_interval_ns: command.map(|_| snapshot.interval_ns),
             only: snapshot.only.to_vec(),
             source: snapshot.basis.word(),
             missing: MissingRow::of(&snapshot.basis),
@@ -361,7 +370,7 @@ impl Report {
                 .filter(|p| named || p.is_active() || p.exited)
                 .map(|p| process_row(p, q, &snapshot.basis))
                 .collect(),
-            sections: Sections::of(snapshot, scope, verdicts),
+            sections: Sections::of(snapshot, scope, verdicts, interval_ns),
             own: own_row(snapshot),
         }
     }

@@ -32,6 +32,11 @@ fn seconds(report: &Report) -> f64 {
     report.interval_ns.max(1) as f64 / 1e9
 }
 
+/// Of what is said of kscope itself.
+fn host_interval_ns(report: &Report) -> f64 {
+    report.host_interval_ns.unwrap_or(report.interval_ns).max(1) as f64
+}
+
 fn heading(out: &mut String, report: &Report) {
     let host = &report.host;
     let _ = writeln!(
@@ -57,7 +62,7 @@ fn heading(out: &mut String, report: &Report) {
         let end = match (command.status, command.signal) {
             (Some(status), _) => format!("exit status {status}"),
             (None, Some(signal)) => format!("ended by signal {signal}"),
-            _ => "ended".into(),
+            _ => "still running".into(),
         };
         let _ = writeln!(out, "command: pid {}, {end}", command.pid);
     }
@@ -257,7 +262,7 @@ fn programs(out: &mut String, report: &Report) {
     let _ = writeln!(
         out,
         "Its programs: {} of one CPU, {} runs, {} each. Counting them made each run dearer.",
-        percent(ns as f64 / report.interval_ns.max(1) as f64),
+        percent(ns as f64 / host_interval_ns(report)),
         count(runs),
         ns.checked_div(runs).map_or_else(|| "–".into(), duration)
     );
@@ -266,7 +271,7 @@ fn programs(out: &mut String, report: &Report) {
 fn footer(out: &mut String, report: &Report) {
     let own = &report.own;
     let lost = own.dropped.all();
-    let share = percent(own.cpu_ns as f64 / report.interval_ns.max(1) as f64);
+    let share = percent(own.cpu_ns as f64 / host_interval_ns(report));
     let _ = writeln!(
         out,
         "\nkscope itself: {share} of one CPU in user space, {} resident; {} events lost. Its own system calls are not counted.",

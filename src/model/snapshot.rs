@@ -32,6 +32,8 @@ use crate::probes::time::stats::{Doing, TimeSplit};
 pub struct Snapshot {
     /// End of the interval, seconds since 1970, UTC.
     pub unix_s: f64,
+    /// The same moment, ns of `CLOCK_MONOTONIC`.
+    pub at_ns: u64,
     /// Length of the interval, ns; never 0 in a snapshot that was measured.
     pub interval_ns: u64,
     /// The machine, at the end.
@@ -152,6 +154,7 @@ impl Snapshot {
         let lost = next.lost.since(prev.lost);
         let mut between = Self {
             unix_s: next.unix_s,
+            at_ns: next.at_ns,
             interval_ns: next.at_ns.saturating_sub(prev.at_ns),
             host: next.host.clone(),
             calls: rows_between(&prev.calls, &next.calls, next.epoch)
@@ -196,6 +199,7 @@ impl Snapshot {
     /// Appends the interval that followed this one. What a state at the end is (`inflight`, `host`) is taken from `later`.
     pub fn append(&mut self, later: &Self) {
         self.unix_s = later.unix_s;
+        self.at_ns = later.at_ns;
         self.interval_ns = self.interval_ns.saturating_add(later.interval_ns);
         self.host = later.host.clone();
         merge_calls(&mut self.calls, &later.calls);

@@ -14,7 +14,7 @@ mod watch;
 use std::io;
 
 pub use crate::kernel::run_stats::When;
-pub use host::procfs_trouble;
+pub use host::{boottime_ns, monotonic_ns, procfs_trouble};
 pub use interval::{Intervals, Pace};
 pub use live::Live;
 pub use origin::Otherwise;

@@ -222,6 +222,11 @@ impl Report {
         Self { json, facts, stolen_ns: 0 }
     }
 
+    /// What a hypervisor took of all CPUs while kscope ran, at most, ns.
+    pub const fn stolen_ns(&self) -> u64 {
+        self.stolen_ns
+    }
+
     /// Fails unless `shown` is the wait that the scheduler knows of, to a part of it (`bound`) and `floor`.
     ///
     /// Where a wake-up preempts, the scheduler ends the wait when it begins, and does not look at its clock again

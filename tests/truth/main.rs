@@ -22,6 +22,7 @@ mod filters;
 mod interval;
 mod kscope;
 mod ladder;
+mod launched;
 mod left_out;
 mod lifecycle;
 mod lives;
@@ -118,6 +119,7 @@ fn trials() -> Vec<Trial> {
     all.extend(faults::trials());
     all.extend(disk::trials());
     all.extend(command::trials());
+    all.extend(launched::trials());
     all.extend(own);
     all.extend(screen);
     all.extend(unprivileged::trials());

@@ -21,6 +21,7 @@ use crate::errors;
 use crate::exemplars;
 use crate::filters;
 use crate::interval;
+use crate::launched;
 use crate::lives;
 use crate::network;
 use crate::ordinary;
@@ -56,6 +57,7 @@ pub fn main(args: &[String]) -> ExitCode {
         disk::workload,
         command::workload,
         filters::workload,
+        launched::workload,
         stuck::workload,
         verdicts::workload,
         blame::workload,

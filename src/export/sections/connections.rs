@@ -93,7 +93,7 @@ pub struct AcceptQueue {
 }
 
 /// The section; `None` if nobody asked for it.
-pub fn section(snapshot: &Snapshot, scope: &Scope) -> Option<Section> {
+pub fn section(snapshot: &Snapshot, scope: &Scope, interval_ns: u64) -> Option<Section> {
     let quality = snapshot.qualities.connections;
     if quality == Quality::NotAvailable && snapshot.connections.is_empty() {
         return None;
@@ -106,7 +106,7 @@ pub fn section(snapshot: &Snapshot, scope: &Scope) -> Option<Section> {
     Some(Section {
         quality,
         lost: snapshot.lost.connections,
-        interval_ns: snapshot.interval_ns,
+        interval_ns,
         unlisted: UnlistedRow { count: unlisted.count, tx_bytes: unlisted.tx_bytes, rx_bytes: unlisted.rx_bytes },
         trouble: unlisted.trouble.clone(),
         list: snapshot.connections.iter().filter(in_scope).map(|c| row(c, snapshot, quality)).collect(),

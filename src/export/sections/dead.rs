@@ -96,7 +96,7 @@ impl Row {
 }
 
 /// The part, unless nothing measures it.
-pub fn section(snapshot: &Snapshot, scope: &Scope) -> Option<Section> {
+pub fn section(snapshot: &Snapshot, scope: &Scope, interval_ns: u64) -> Option<Section> {
     let quality = snapshot.qualities.dead;
     measured(quality, || {
         let chosen = || snapshot.dead.iter().filter(|dead| scope.holds(dead.id));
@@ -110,7 +110,7 @@ pub fn section(snapshot: &Snapshot, scope: &Scope) -> Option<Section> {
             ends: turnover.ends,
             died: chosen().count() as u64,
             groups: rows,
-            worth: (quality, snapshot.interval_ns.max(1)),
+            worth: (quality, interval_ns.max(1)),
             others: (groups.others.died > 0).then(|| Row::of(&groups.others)),
         }
     })

@@ -51,21 +51,21 @@ pub struct Sections {
 }
 
 impl Sections {
-    /// The parts of a snapshot, of the processes in scope.
-    pub fn of(snapshot: &Snapshot, scope: &Scope, verdicts: Vec<Verdict>) -> Self {
+    /// The parts of a snapshot, of the processes in scope, whose rates are over `interval_ns`.
+    pub fn of(snapshot: &Snapshot, scope: &Scope, verdicts: Vec<Verdict>, interval_ns: u64) -> Self {
         let in_scope = |v: &Verdict| v.pid.and_then(|pid| snapshot.process(pid)).is_none_or(|p| scope.holds(p.id));
         Self {
             verdicts: verdicts::rows(verdicts.into_iter().filter(in_scope).collect()),
             page: page::row(snapshot, scope),
             disk: disk::section(snapshot),
             stuck: (!snapshot.basis.is_procfs()).then(|| stuck::rows(snapshot, scope)),
-            dead: dead::section(snapshot, scope),
+            dead: dead::section(snapshot, scope, interval_ns),
             errors: errors::rows(snapshot, scope),
             spins: errors::spin_rows(snapshot, scope),
             exemplars: exemplars::rows(snapshot, scope),
             blame: blame::section(snapshot, scope),
             errors_quality: snapshot.qualities.errors,
-            connections: connections::section(snapshot, scope),
+            connections: connections::section(snapshot, scope, interval_ns),
         }
     }
 
