@@ -45,3 +45,28 @@ impl Family {
         self.members
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kscope::model::ProcessStats;
+
+    fn process(pid: u32, start_ns: u64, parent: Option<ProcessId>) -> ProcessStats {
+        let id = ProcessId { pid, birth: u32::try_from(start_ns >> 10).unwrap() };
+        ProcessStats { id, start_ns, parent, ..ProcessStats::default() }
+    }
+
+    #[test]
+    fn children_are_members_and_who_had_the_pid_before_or_after_is_none() {
+        let (before, root, after) = (process(7, 1 << 20, None), process(7, 5 << 20, None), process(7, 9 << 20, None));
+        let child = process(8, 6 << 20, Some(root.id));
+        let of_child = process(3, 7 << 20, Some(child.id));
+        let others = [process(4, 2 << 20, Some(before.id)), process(5, 10 << 20, Some(after.id))];
+        let members = HashSet::from([root.id, child.id, of_child.id]);
+        let mut processes = vec![before, root, after, child, of_child];
+        processes.extend(others);
+        let mut family = Family::new(7, (5 << 20) - 1_000);
+        family.grow(&Snapshot { processes, ..Snapshot::default() });
+        assert_eq!(family.into_members(), members);
+    }
+}
