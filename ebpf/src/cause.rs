@@ -13,7 +13,7 @@ use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 use kscope_layout::cause::{self, Causes, class};
-use kscope_layout::{ABSENT, CALL_ROWS, NO_CALL, Thread, ThreadKey, flags};
+use kscope_layout::{ABSENT, CALL_ROWS, NO_CALL, Thread, ThreadKey, flags, state};
 
 use crate::globals::{self, get};
 use crate::maps::{THREADS_MORE, calls_since_ns};
@@ -54,7 +54,8 @@ pub fn blocked(t: &mut Thread, ns: u64) {
 
 /// What a thread waits for that leaves its CPU with this state word, or has left it.
 #[inline(never)]
-pub fn cause_of(task: Task, t: &Thread, word: u32) -> u32 {
+pub fn cause_of(task: Task, t: &mut Thread, word: u32) -> u32 {
+    t.flags &= !flags::REMEMBERED;
     // Stopped, traced or parked: somebody else decides.
     if !waits(word) {
         return cause::OTHER;
@@ -76,8 +77,19 @@ pub fn cause_of(task: Task, t: &Thread, word: u32) -> u32 {
         class::POLL => cause::POLL,
         class::SOCKET => cause::SOCKET,
         class::FILE if uninterruptible => cause::DISK,
-        class::DESCRIPTOR => of_descriptor(task, uninterruptible),
+        class::DESCRIPTOR => of_descriptor(task, t, uninterruptible),
         _ => cause::OTHER,
+    }
+}
+
+/// Looks up again what the descriptor is that a thread waits through, where that was only remembered: a wait is over that was
+/// long enough to be worth it. The thread is still in its call, so its registers and its files are those of the wait.
+#[inline(never)]
+pub fn look_again(task: Task, t: &mut Thread) {
+    let uninterruptible = t.state == state::DISK_SLEEP;
+    if let Some(fd) = registers(task, &globals::REGS_FIRST) {
+        let kind = look_up(task, t, fd as u32);
+        t.flags = cause::with(t.flags & !flags::REMEMBERED, of_kind(kind, uninterruptible));
     }
 }
 
@@ -113,16 +125,40 @@ fn class_of(row: u32) -> u8 {
     unsafe { (&raw const globals::CALL_CLASSES).cast::<u8>().add(at as usize).read_volatile() }
 }
 
+/// A thread that waits often mostly waits through the same descriptor: the look-up takes three reads through helpers, which
+/// is a third of what a switch costs.
 #[inline(always)]
-fn of_descriptor(task: Task, uninterruptible: bool) -> u32 {
+fn of_descriptor(task: Task, t: &mut Thread, uninterruptible: bool) -> u32 {
     let Some(fd) = registers(task, &globals::REGS_FIRST) else { return cause::OTHER };
-    match mode_of(task, fd as u32) & mode::KIND {
+    let fd = fd as u32;
+    let kind = match cause::remembered(t.file, fd) {
+        Some(kind) => {
+            t.flags |= flags::REMEMBERED;
+            kind
+        }
+        None => look_up(task, t, fd),
+    };
+    of_kind(kind, uninterruptible)
+}
+
+/// What kind of file a descriptor is open on, as the cause of waits for it.
+#[inline(always)]
+fn look_up(task: Task, t: &mut Thread, fd: u32) -> u32 {
+    let kind = match mode_of(task, fd) & mode::KIND {
         mode::SOCKET => cause::SOCKET,
         mode::FIFO => cause::PIPE,
-        // What is no file but looks like one (an event descriptor) can be interrupted.
-        mode::REGULAR | mode::DIRECTORY | mode::BLOCK_DEVICE if uninterruptible => cause::DISK,
+        mode::REGULAR | mode::DIRECTORY | mode::BLOCK_DEVICE => cause::DISK,
         _ => cause::OTHER,
-    }
+    };
+    t.file = cause::remember(fd, kind);
+    kind
+}
+
+/// The cause of a wait for a file of this kind.
+#[inline(always)]
+const fn of_kind(kind: u32, uninterruptible: bool) -> u32 {
+    // What is no file but looks like one (an event descriptor) can be interrupted.
+    if kind == cause::DISK && !uninterruptible { cause::OTHER } else { kind }
 }
 
 /// `task->files->fdt->fd[fd]->f_inode->i_mode`; 0 where there is no such file (any more). The table may be changed meanwhile

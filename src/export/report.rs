@@ -282,6 +282,18 @@ pub struct ProcessRow {
     pub disk: Option<DiskRow>,
     /// Where its threads' time went.
     pub time: Option<TimeRow>,
+    /// What `time` and `runqueue` are worth, where that is less than those of other processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<ProcessQuality>,
+}
+
+/// What numbers of a process are worth of which runs on a CPU were missed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ProcessQuality {
+    /// Times on and off CPUs.
+    pub time: Quality,
+    /// Waits for a CPU.
+    pub runqueue: Quality,
 }
 
 /// What kscope used and lost.
@@ -451,6 +463,10 @@ fn process_row(process: &ProcessStats, quality: Qualities, basis: &Basis) -> Pro
         network: measured(quality.network, || process.traffic.into()),
         disk: measured(process.disk.worth(quality.disk), || DiskRow::of(process.disk, basis)),
         time: measured(quality.time, || TimeRow::of(process.time, basis)),
+        quality: (process.missed > 0).then(|| ProcessQuality {
+            time: process.quality(quality.time),
+            runqueue: process.quality(quality.runqueue),
+        }),
     }
 }
 

@@ -183,6 +183,8 @@ pub struct ProcessSample {
     pub voluntary: u64,
     /// Times a thread was pushed off a CPU.
     pub preempted: u64,
+    /// Runs on a CPU of which no program saw the beginning or the end.
+    pub missed: u64,
 }
 
 /// What kscope itself used since it started.

@@ -124,9 +124,18 @@ pub struct ProcessStats {
     pub voluntary: u64,
     /// Times a thread was pushed off a CPU.
     pub preempted: u64,
+    /// Runs on a CPU of which no program saw the beginning or the end.
+    pub missed: u64,
 }
 
 impl ProcessStats {
+    /// What its times on and waits for a CPU are worth where those of all are worth `of_all`: less than others' where a run
+    /// was missed, since how the process waited around that run is not known.
+    #[must_use]
+    pub fn quality(&self, of_all: Quality) -> Quality {
+        if self.missed > 0 { of_all.worst(Quality::LowerBound) } else { of_all }
+    }
+
     /// True when it did anything at all in the interval.
     pub const fn is_active(&self) -> bool {
         !self.calls.is_empty()
@@ -308,6 +317,7 @@ impl ProcessStats {
         self.ran_on |= later.ran_on;
         self.voluntary = self.voluntary.saturating_add(later.voluntary);
         self.preempted = self.preempted.saturating_add(later.preempted);
+        self.missed = self.missed.saturating_add(later.missed);
     }
 }
 
@@ -433,5 +443,6 @@ fn process_between(
         ran_on: now.ran_on,
         voluntary: now.voluntary - was.map_or(0, |w| w.voluntary.min(now.voluntary)),
         preempted: now.preempted - was.map_or(0, |w| w.preempted.min(now.preempted)),
+        missed: now.missed.abs_diff(was.map_or(0, |w| w.missed)),
     }
 }

@@ -45,6 +45,7 @@ use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::names::waits;
 use crate::probes::syscalls::probe::RecordReader;
 use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
+use crate::probes::time::running::threads_of;
 use counted::Counted;
 
 /// From this age on a call in flight is asked what it waits for even if nobody looks, ns.
@@ -323,13 +324,14 @@ impl Live {
             ident: self.processes.ident(id, reading, execs(records, id), exited),
             start_ns: reading.start_ns,
             doing: reading.state,
-            threads: reading.threads,
+            threads: threads_there(id, reading),
             exited,
             time: reading.account.time,
             traffic: reading.account.traffic,
             ran_on: reading.ran_on,
             voluntary: reading.account.voluntary,
             preempted: reading.account.preempted,
+            missed: reading.account.missed,
             ..ProcessSample::default()
         }
     }
@@ -419,6 +421,12 @@ fn chosen(insights: [bool; 3]) -> impl Iterator<Item = (usize, Insight)> {
 /// The place of the insight that a program is for, if it can be sampled.
 pub fn sampled_insight(program: &str) -> Option<usize> {
     PROGRAMS.iter().find(|p| p.name == program)?.insight.place()
+}
+
+/// Threads of a process that is there. Where runs of it were missed, programs do not see all of its threads.
+fn threads_there(id: ProcessId, reading: &ProcessReading) -> u32 {
+    let told = (reading.threads > 0 && reading.account.missed > 0).then(|| threads_of(id.pid)).flatten();
+    reading.threads.max(told.unwrap_or_default())
 }
 
 /// Has somebody else got the pid of this process?

@@ -131,7 +131,7 @@ const ON_CPU: Column<ProcessRow> = Column::number(
     |r, c| {
         measured(
             c,
-            on_cpu_quality(c),
+            r.process().quality(on_cpu_quality(c)),
             units::percent(c.per_s(r.process().time.on_cpu_ns()) / 1e9),
             r.process().time.on_cpu_ns() == 0,
         )
@@ -211,7 +211,10 @@ pub const DELAYED: &[Column<ProcessRow>] = &[
         9,
         3,
         |r| count_key(r.delay()),
-        |r, c| measured(c, c.qualities.runqueue, plain_rate(c.per_s(r.delay().count)), r.delay().count == 0),
+        |r, c| {
+            let quality = r.process().quality(c.qualities.runqueue);
+            measured(c, quality, plain_rate(c.per_s(r.delay().count)), r.delay().count == 0)
+        },
     ),
     Column::number("p50", 7, 4, |r| ns_key(r.delay().p50), |r, c| delay(r.delay().p50, c)),
     Column::number("p99", 7, 2, |r| ns_key(r.delay().p99), |r, c| delay(r.delay().p99, c)),
@@ -224,7 +227,7 @@ pub const DELAYED: &[Column<ProcessRow>] = &[
         |r, c| {
             measured(
                 c,
-                c.qualities.runqueue,
+                r.process().quality(c.qualities.runqueue),
                 units::percent(c.per_s(r.delay().total_ns) / 1e9),
                 r.delay().total_ns == 0,
             )

@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     ("causes::a_thread_that_reads_from_a_disk", || compare("disk", Cause::Disk)),
     ("causes::a_thread_that_syncs_to_a_disk", || compare("sync", Cause::Disk)),
     ("causes::a_thread_that_touches_a_mapped_file", || compare("map", Cause::PageFault)),
+    ("causes::a_descriptor_that_becomes_another_file", reopened),
     ("causes::threads_that_were_blocked_before", found),
 ];
 
@@ -89,6 +90,15 @@ fn check(report: &Report, facts: &Value, cause: Cause) {
     assert_eq!(sum, number(&time["blocked_ns"]), "{time}");
 }
 
+/// A thread that waits for a pipe through a descriptor, and then for a socket through the same one.
+fn reopened() {
+    let report = report(&["causes", "reopened"]);
+    let by = &report.process(number(&report.facts["pid"])).0["time"]["blocked_by"];
+    for cause in [Cause::Pipe, Cause::Socket] {
+        assert_close(cause.name(), number(&by[cause.name()]), ns(LIFE), BOUND, 2 * EDGES_NS);
+    }
+}
+
 /// One child that is blocked, by one cause.
 fn run(kind: &str) -> Value {
     match kind {
@@ -100,6 +110,23 @@ fn run(kind: &str) -> Value {
             let child = in_child(|| blocked(|| read_byte(&reader)));
             std::thread::sleep(LIFE);
             writer.write_all(b".").unwrap();
+            child.join()
+        }
+        "reopened" => {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let (mut here, there) = UnixStream::pair().unwrap();
+            let child = in_child(|| {
+                blocked(|| {
+                    read_byte(&reader);
+                    // SAFETY: both are descriptors of this process.
+                    assert!(unsafe { libc::dup2(there.as_raw_fd(), reader.as_raw_fd()) } >= 0);
+                    read_byte(&reader);
+                })
+            });
+            std::thread::sleep(LIFE);
+            writer.write_all(b".").unwrap();
+            std::thread::sleep(LIFE);
+            here.write_all(b".").unwrap();
             child.join()
         }
         "socket" | "receive" => {

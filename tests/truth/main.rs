@@ -7,6 +7,7 @@
 //! trials ignored, by name and with the reason, and the last line says so. Bounds are those the interface states; none has a margin for luck.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod accounts;
 mod blame;
 mod budget;
 mod causes;
@@ -84,6 +85,7 @@ fn trials() -> Vec<Trial> {
         connections::CASES,
         separate::CASES,
         interval::CASES,
+        accounts::CASES,
         storms::CASES,
         faults::CASES,
     ];

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::accounts;
 use crate::blame;
 use crate::causes;
 use crate::command;
@@ -63,6 +64,7 @@ pub fn main(args: &[String]) -> ExitCode {
         blame::workload,
         storms::workload,
         interval::workload,
+        accounts::workload,
     ];
     let Some(facts) = groups.iter().find_map(|group| group(name, args)) else {
         eprintln!("no workload {name}");

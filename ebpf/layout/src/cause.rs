@@ -55,9 +55,31 @@ pub const fn with(flags: u32, cause: u32) -> u32 {
     flags & !(MASK << SHIFT) | (cause & MASK) << SHIFT
 }
 
+/// A wait of at least this many ns through a descriptor is looked up again if its kind of file was remembered: the descriptor
+/// may be open on something else by now. So a shorter wait can be in the cause of the file that the descriptor had before.
+pub const LOOK_AGAIN_NS: u64 = 10_000;
+
+/// [`Thread::file`] of a thread that waits through this descriptor, and what its waits there are when they can be
+/// interrupted or not: a cause. A file on a disk is [`DISK`], though only of uninterruptible waits.
+#[inline(always)]
+pub const fn remember(fd: u32, kind: u32) -> u32 {
+    fd << FILE_SHIFT | (kind & MASK) << 1 | 1
+}
+
+/// The kind of file in a [`Thread::file`], if it is that of this descriptor.
+#[inline(always)]
+pub const fn remembered(file: u32, fd: u32) -> Option<u32> {
+    if file & 1 != 0 && file >> FILE_SHIFT == fd { Some(file >> 1 & MASK) } else { None }
+}
+
+/// Descriptors are below 2^28: the kernel's limit of open files (`sysctl_nr_open_max`) is below that.
+const FILE_SHIFT: u32 = 4;
+
 const _: () = assert!(MASK as usize + 1 == COUNT);
-const _: () =
-    assert!((MASK << SHIFT) & (flags::KTHREAD | flags::EXITING | flags::FOUND | flags::BESIDE | flags::MOVES) == 0);
+const OTHER_FLAGS: u32 =
+    flags::KTHREAD | flags::EXITING | flags::FOUND | flags::BESIDE | flags::MOVES | flags::REMEMBERED;
+const _: () = assert!((MASK << SHIFT) & OTHER_FLAGS == 0);
+const _: () = assert!((MASK << SHIFT | OTHER_FLAGS) >> flags::MISSED_SHIFT == 0);
 
 /// What the number of a system call tells of a thread that is blocked in it.
 pub mod class {
@@ -90,5 +112,29 @@ mod tests {
         assert_eq!((of(word), word & (flags::KTHREAD | flags::BESIDE)), (PAGE_FAULT, flags::KTHREAD | flags::BESIDE));
         assert_eq!((of(with(word, DISK)), of(0)), (DISK, OTHER));
         assert_eq!(size_of::<Beside>(), 256 + 64);
+    }
+
+    #[test]
+    fn a_kind_of_file_is_remembered_for_its_descriptor_alone() {
+        for fd in [0, 1, 7, 1_048_576] {
+            for kind in [OTHER, DISK, SOCKET, PIPE] {
+                let file = remember(fd, kind);
+                assert_eq!((remembered(file, fd), remembered(file, fd + 1)), (Some(kind), None));
+            }
+        }
+        assert_eq!(remembered(0, 0), None);
+    }
+
+    #[test]
+    fn missed_runs_leave_the_other_flags_alone() {
+        let mut word = with(flags::KTHREAD | flags::REMEMBERED, PAGE_FAULT);
+        for runs in 1..=65_537 {
+            word = crate::with_missed_run(word);
+            assert_eq!(crate::missed_runs(word), runs % 65_536);
+        }
+        assert_eq!(
+            (of(word), word & (flags::KTHREAD | flags::REMEMBERED)),
+            (PAGE_FAULT, flags::KTHREAD | flags::REMEMBERED)
+        );
     }
 }

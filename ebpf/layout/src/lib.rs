@@ -63,6 +63,23 @@ pub mod flags {
     pub const BESIDE: u32 = 8;
     /// It is in a function that moves bytes of the network, and what that returns counts. Only where kprobes measure it.
     pub const MOVES: u32 = 16;
+    /// Its present cause was not looked up but remembered: see [`super::cause::remembered`]. (Bits 8 to 10: the cause.)
+    pub const REMEMBERED: u32 = 1 << 11;
+    /// Bits from here on count the runs that no program saw from beginning to end, modulo 65,536: see [`super::missed_runs`].
+    pub const MISSED_SHIFT: u32 = 16;
+}
+
+/// Runs on a CPU of which no program saw the beginning or the end, in [`Thread::flags`], modulo 65,536. Of such a thread the
+/// time on CPUs is the scheduler's own account; how it waited in between is not known.
+#[inline(always)]
+pub const fn missed_runs(flags: u32) -> u32 {
+    flags >> flags::MISSED_SHIFT
+}
+
+/// The flags with one more missed run.
+#[inline(always)]
+pub const fn with_missed_run(flags: u32) -> u32 {
+    flags.wrapping_add(1 << flags::MISSED_SHIFT)
 }
 
 /// One thread: who it is, what it is doing, and what it has done since its entry was made. Times in nanoseconds of
@@ -94,8 +111,10 @@ pub struct Thread {
     pub parent_tgid: u32,
     /// CPU it runs on or ran on last.
     pub cpu: u32,
-    /// Start of the creator's process, `CLOCK_BOOTTIME`; 0 where that was not seen.
-    pub parent_start_ns: u64,
+    /// Birth of the creator's process, as [`RecordKey::birth_of`] has it; 0 where that was not seen.
+    pub parent_birth: u32,
+    /// The kind of file it waited for last through a descriptor, and that descriptor: see [`cause::remembered`].
+    pub file: u32,
     /// System calls that it completed, as those of the records; here they are counted also when there is no record left.
     pub calls: u64,
     /// Up to when the four times below are accounted; what came after belongs to the present state.

@@ -3,4 +3,5 @@
 
 pub mod causes;
 pub mod probe;
+pub mod running;
 pub mod stats;

@@ -10,9 +10,10 @@ use std::io;
 
 use bytemuck::Zeroable as _;
 use kscope_layout::cause::{Beside, Causes};
-use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, state};
+use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, missed_runs, state, with_missed_run};
 
 use super::causes::BlockedBy;
+use super::running;
 use super::stats::{Doing, TimeSplit};
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
@@ -35,6 +36,8 @@ pub struct Account {
     pub preempted: u64,
     /// System calls that they completed, also those for which there was no record.
     pub calls: u64,
+    /// Runs on a CPU of which no program saw the beginning or the end.
+    pub missed: u64,
 }
 
 impl Account {
@@ -44,6 +47,7 @@ impl Account {
         self.voluntary = self.voluntary.saturating_add(other.voluntary);
         self.preempted = self.preempted.saturating_add(other.preempted);
         self.calls = self.calls.saturating_add(other.calls);
+        self.missed = self.missed.saturating_add(other.missed);
     }
 }
 
@@ -189,7 +193,10 @@ impl ThreadReader {
             if matches!(thread.state, state::RUNNING | state::RUNNABLE) {
                 self.busy.insert(thread.tid, thread.seq);
             }
-            if thread.tid & DEAD != 0 || vanished(thread, &busy_before) || horizon.missed_the_end(thread) {
+            if thread.tid & DEAD != 0
+                || vanished(thread, &busy_before, horizon.now_ns)
+                || horizon.missed_the_end(thread)
+            {
                 self.bury(&entry, &mut out);
                 free(at);
             } else {
@@ -215,7 +222,7 @@ impl ThreadReader {
                 self.bury(&entry, &mut out);
             }
         }
-        self.take_running(&mut out, horizon);
+        self.take_running(slots, &mut out, horizon);
         out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
         if let Some(watched) = &mut out.watched {
             watched.threads.sort_by_key(|thread| (thread.tid, thread.start_ns));
@@ -275,15 +282,25 @@ impl ThreadReader {
         }
     }
 
-    fn take_running(&mut self, out: &mut Threads, horizon: Horizon) {
+    fn take_running(&mut self, slots: &SharedArray<Thread>, out: &mut Threads, horizon: Horizon) {
         let running = std::mem::take(&mut self.running);
         let on_cpu = last_on_cpus(&running);
         for mut entry in running.iter().copied() {
             let thread = &mut entry.thread;
-            // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
-            // not seen (some sandboxes keep programs from running in the context of their own processes).
-            if on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
+            let now_ns = horizon.known_until(thread);
+            // What a program has noted since then shows that the thread was on its CPU.
+            let left = running::is_in_doubt(thread, now_ns)
+                .then(|| running::ask(thread.tgid, thread.tid))
+                .flatten()
+                .filter(|_| stands_in(slots, thread))
+                .and_then(|told| running::ran_unseen_ns(thread, now_ns, told));
+            if let Some(ran_ns) = left {
+                running::leave(&mut entry, ran_ns, now_ns);
+            } else if on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
+                // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
+                // not seen (some sandboxes keep programs from running in the context of their own processes).
                 thread.state = state::UNKNOWN;
+                thread.flags = with_missed_run(thread.flags);
             }
             self.add(&entry, out, horizon);
         }
@@ -345,9 +362,16 @@ fn has_slot(slots: &SharedArray<Thread>, thread: &Thread) -> bool {
 
 /// True for a thread that seems to be on or waiting for a CPU, but has not stirred since the last pass and is not there any
 /// more: a thread that calls exec takes the id of its process's first thread, so its old id ends without a last switch.
-fn vanished(thread: &Thread, busy_before: &HashMap<u32, u32>) -> bool {
-    busy_before.get(&thread.tid) == Some(&thread.seq) && !exists(thread.tgid, thread.tid)
+///
+/// A thread that exits gives up its id before its last switch, and may wait long for the CPU it needs for that (`SCHED_IDLE`):
+/// it is there all the same, and its last switch would make a process of its own of it.
+fn vanished(thread: &Thread, busy_before: &HashMap<u32, u32>, now_ns: u64) -> bool {
+    let exits = thread.flags & flags::EXITING != 0 && now_ns.saturating_sub(thread.since_ns) < EXITS_NS;
+    !exits && busy_before.get(&thread.tid) == Some(&thread.seq) && !exists(thread.tgid, thread.tid)
 }
+
+/// A thread that began to exit and has not stirred for so long has ended, though nobody saw it, ns.
+const EXITS_NS: u64 = 300_000_000_000;
 
 /// Asks the kernel whether a thread exists, a zombie included, by a signal that is none. A process exists as long as its
 /// main thread does.
@@ -355,6 +379,19 @@ pub fn exists(process: u32, thread: u32) -> bool {
     // SAFETY: signal 0 only checks; any numbers are allowed.
     let result = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, 0) };
     result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Is this still what the array holds of the thread? True, too, for a thread that has its entry beside the array.
+fn stands_in(slots: &SharedArray<Thread>, copy: &Thread) -> bool {
+    if copy.flags & flags::BESIDE != 0 {
+        return true;
+    }
+    let index = copy.tid as usize & slots.len().wrapping_sub(1);
+    slots.at(index).is_some_and(|at| {
+        // SAFETY: `at` comes from `SharedArray::at`; volatile as the kernel writes at the same time.
+        let (tid, seq) = unsafe { ((&raw const (*at).tid).read_volatile(), (&raw const (*at).seq).read_volatile()) };
+        (tid, seq) == (copy.tid, copy.seq)
+    })
 }
 
 /// How often an entry is read again when the kernel was writing it. A write takes some nanoseconds.
@@ -419,6 +456,7 @@ fn account_of(Beside { thread, causes }: &Beside) -> Account {
         voluntary: thread.voluntary.into(),
         preempted: thread.preempted.into(),
         calls: thread.calls,
+        missed: missed_runs(thread.flags).into(),
     }
 }
 
@@ -469,7 +507,7 @@ fn describe(process: &mut ProcessReading, thread: &Thread) {
         process.last_comm = Some(thread.comm);
     }
     if thread.parent_tgid != 0 && (main || process.parent.is_none()) {
-        let parent = ProcessId { pid: thread.parent_tgid, birth: RecordKey::birth_of(thread.parent_start_ns) };
+        let parent = ProcessId { pid: thread.parent_tgid, birth: thread.parent_birth };
         // A second thread was made by its own process.
         if parent != id_of(thread) {
             process.parent = Some(parent);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::forest::Node;
 use crate::core::latency::LatencyStats;
+use crate::core::quality::Quality;
 use crate::model::ProcessStats;
 use crate::probes::disk::stats::DiskTraffic;
 use crate::probes::network::stats::Traffic;
@@ -122,6 +123,11 @@ impl EveryRow {
     /// Where the time of all threads went.
     pub fn time(&self) -> TimeSplit {
         self.parts().fold(TimeSplit::default(), |sum, p| sum.plus(p.time))
+    }
+
+    /// What times on and waits for a CPU are worth, where those of all processes are worth `of_all`.
+    pub fn quality(&self, of_all: Quality) -> Quality {
+        self.parts().map(|p| p.quality(of_all)).max().unwrap_or(of_all)
     }
 
     /// Bytes.

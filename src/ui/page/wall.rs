@@ -47,7 +47,7 @@ pub fn draw(shown: &Shown<'_>, ctx: &Ctx<'_>, area: Rect, buf: &mut Buffer) {
     if area.height == 1 {
         return bar.render(Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area }, buf);
     }
-    let mark = ctx.qualities.time.mark();
+    let mark = shown.process.map_or(ctx.qualities.time, |p| p.quality(ctx.qualities.time)).mark();
     let title = format!("Where {mark}{} of thread time went", duration(time.total_ns()));
     let sum = Line::styled(" sums to 100 % ", ctx.theme.dim).right_aligned();
     let block = pane(&title, "", false, ctx.theme).title_bottom(sum);
