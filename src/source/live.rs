@@ -44,7 +44,7 @@ use crate::probes::stuck::probe::StuckReader;
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::names::waits;
 use crate::probes::syscalls::probe::RecordReader;
-use crate::probes::time::probe::{ProcessReading, ThreadReader, exists, with_threads};
+use crate::probes::time::probe::{ProcessReading, Table, ThreadReader, exists, with_threads};
 use crate::probes::time::running::threads_of;
 use counted::Counted;
 
@@ -343,7 +343,11 @@ impl Source for Live {
         self.processes.next_round();
         let counted = self.count()?;
         let (at_ns, unix_s, epoch) = (counted.at_ns, counted.unix_s, counted.epoch);
-        let Counted { threads, records, calls, cpus, lost, .. } = counted;
+        let Counted { records, cpus, lost, .. } = counted;
+        let maps = &mut self.kernel.maps;
+        let table = Table { slots: &maps.threads, causes: &maps.causes, more: &mut maps.threads_more };
+        let threads = self.threads.take_in(counted.threads, table, counted.horizon)?;
+        let calls = self.records.all_calls(&counted.without_record, epoch);
         let page = threads.watched.map(|watched| self.page.complete(watched, counted.since_boot_ns));
         let inflight = self.in_flight(threads.inflight, at_ns);
         self.ledger.take(counted.deaths);

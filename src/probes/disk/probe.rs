@@ -6,7 +6,7 @@
 //! Invariant: the account of a process stays until it has been gone for two samples and none of its requests is in flight.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -111,7 +111,7 @@ impl DiskReader {
         let rows = self.read_rows(&maps.rows);
         let mut requests = Vec::new();
         maps.requests.for_each(|address, started| requests.push((address, *started)))?;
-        let text = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
+        let text = read_diskstats();
         Ok(Counts { processes, rows, requests, text })
     }
 
@@ -281,6 +281,14 @@ impl DiskReader {
         self.ownerless = ownerless;
         Ok(())
     }
+}
+
+/// What the kernel itself counts; empty where procfs does not tell.
+pub fn read_diskstats() -> String {
+    // With room at once, or it takes several reads.
+    let mut text = String::with_capacity(16 << 10);
+    let _ = std::fs::File::open("/proc/diskstats").and_then(|mut file| file.read_to_string(&mut text));
+    text
 }
 
 fn owner(key: RecordKey) -> ProcessId {

@@ -48,6 +48,14 @@ pub struct Came {
     overwritten: u64,
 }
 
+impl Came {
+    /// Puts those before that came earlier.
+    pub fn follow(&mut self, earlier: Self) {
+        self.list.splice(0..0, earlier.list);
+        self.overwritten = self.overwritten.saturating_add(earlier.overwritten);
+    }
+}
+
 /// Names of processes as exemplars share them.
 type Names = HashMap<ProcessId, (Arc<str>, Arc<str>)>;
 

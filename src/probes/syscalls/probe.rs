@@ -59,14 +59,15 @@ impl RecordReader {
     /// The system calls of the host that were ever made, by number, as of the last reading. `without` holds those for which
     /// there was no record.
     pub fn host_calls(&self, without: &SharedArray<Row>, epoch: u32) -> Vec<(u32, Row)> {
-        let shards = without.len() / CALL_ROWS as usize;
+        self.all_calls(&count_without(without, epoch), epoch)
+    }
+
+    /// The same from what [`count_without`] has read.
+    pub fn all_calls(&self, without: &[(u32, Row)], epoch: u32) -> Vec<(u32, Row)> {
         let row = |nr: u32| {
             let mut sum = self.host.row(nr).copied();
-            for shard in 0..shards {
-                let index = shard * CALL_ROWS as usize + nr as usize;
-                if is_used(without, index) {
-                    add_row(sum.get_or_insert_with(Row::zeroed), &without.get(index)?, epoch);
-                }
+            if let Ok(at) = without.binary_search_by_key(&nr, |(nr, _)| *nr) {
+                add_row(sum.get_or_insert_with(Row::zeroed), &without[at].1, epoch);
             }
             sum.map(|row| (nr, row))
         };
@@ -113,6 +114,21 @@ impl RecordReader {
         }
         self.fresh.sort_unstable();
     }
+}
+
+/// System calls for which there was no record, by number, as they are now.
+pub fn count_without(rows: &SharedArray<Row>, epoch: u32) -> Vec<(u32, Row)> {
+    let shards = rows.len() / CALL_ROWS as usize;
+    let row = |nr: u32| {
+        let mut sum: Option<Row> = None;
+        for index in (0..shards).map(|shard| shard * CALL_ROWS as usize + nr as usize) {
+            if is_used(rows, index) {
+                add_row(sum.get_or_insert_with(Row::zeroed), &rows.get(index)?, epoch);
+            }
+        }
+        sum.map(|row| (nr, row))
+    };
+    (0..CALL_ROWS).filter_map(row).collect()
 }
 
 /// A reading that is being made.

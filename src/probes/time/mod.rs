@@ -2,6 +2,7 @@
 //! or were blocked.
 
 pub mod causes;
+mod copies;
 pub mod probe;
 pub mod running;
 pub mod stats;

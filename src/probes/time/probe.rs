@@ -13,6 +13,8 @@ use kscope_layout::cause::{Beside, Causes};
 use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, missed_runs, state, with_missed_run};
 
 use super::causes::BlockedBy;
+pub use super::copies::Copies;
+use super::copies::{free, read_entry, stands};
 use super::running;
 use super::stats::{Doing, TimeSplit};
 use crate::core::ident::ProcessId;
@@ -147,6 +149,8 @@ pub struct ThreadReader {
     running: Vec<Beside>,
     /// Slots that held a thread when they were looked for.
     taken: Vec<usize>,
+    /// Room for their copies.
+    room: Vec<(usize, Beside)>,
     /// The process whose threads are told apart, by pid.
     watched: Option<u32>,
 }
@@ -170,33 +174,47 @@ impl ThreadReader {
                 self.taken.push(index);
             }
         }
+        // Its memory is there before it is needed.
+        self.room = vec![(0, Beside::zeroed()); self.taken.len()];
+    }
+
+    /// Copies the entries in the slots that [`Self::find`] has found, and those beside the slots. A thread that was born since
+    /// is in the next copies.
+    pub fn copy(&mut self, table: &mut Table<'_>) -> io::Result<Copies> {
+        let mut copies = Copies { slots: std::mem::take(&mut self.room), more: Vec::new() };
+        copies.slots.clear();
+        for index in self.taken.iter().copied() {
+            let Some(at) = table.slots.at(index).zip(table.causes.at(index)) else { break };
+            copies.slots.extend(read_entry(at).map(|entry| (index, entry)));
+        }
+        table.more.for_each(|key, entry| copies.more.push((key, *entry)))?;
+        Ok(copies)
     }
 
     /// Reads all threads and collects the dead.
     pub fn read(&mut self, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
+        let mut table = table;
         self.find(table.slots, table.causes);
-        self.read_found(table, horizon)
+        let copies = self.copy(&mut table)?;
+        self.take_in(copies, table, horizon)
     }
 
-    /// The same for the slots that [`Self::find`] has found. A thread that was born since is in the next reading.
-    pub fn read_found(&mut self, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
+    /// The same from copies that were made at the horizon's time.
+    pub fn take_in(&mut self, copies: Copies, table: Table<'_>, horizon: Horizon) -> io::Result<Threads> {
         let Table { slots, causes, more } = table;
         let mut out = Threads { processes: std::mem::take(&mut self.spare), ..Threads::default() };
         out.processes.clone_from(&self.dead);
         self.running.clear();
         let busy_before = std::mem::take(&mut self.busy);
-        let taken = std::mem::take(&mut self.taken);
-        for index in taken.iter().copied() {
+        for (index, entry) in copies.slots {
             let Some(at) = slots.at(index).zip(causes.at(index)) else { break };
-            let Some(entry) = read_entry(at) else { continue };
             let thread = &entry.thread;
             if matches!(thread.state, state::RUNNING | state::RUNNABLE) {
                 self.busy.insert(thread.tid, thread.seq);
             }
-            if thread.tid & DEAD != 0
-                || vanished(thread, &busy_before, horizon.now_ns)
-                || horizon.missed_the_end(thread)
-            {
+            let gone = || vanished(thread, &busy_before, horizon.now_ns) || horizon.missed_the_end(thread);
+            // A thread that has stirred since it was copied has more to tell.
+            if thread.tid & DEAD != 0 || gone() && stands(at.0, thread) {
                 self.bury(&entry, &mut out);
                 free(at);
             } else {
@@ -204,18 +222,17 @@ impl ThreadReader {
                 self.take(&entry, &mut out, horizon);
             }
         }
-        self.taken = taken;
         let mut done = Vec::new();
-        more.for_each(|key, entry| {
+        for (key, entry) in copies.more {
             let thread = &entry.thread;
             // One that has a slot as well was made twice (`ebpf/src/found.rs`): nobody writes this one any more.
             if thread.tid & DEAD != 0 || has_slot(slots, thread) || horizon.missed_the_end(thread) {
-                done.push((key, *entry));
+                done.push((key, entry));
             } else if thread.tid != 0 {
                 out.more += 1;
-                self.take(entry, &mut out, horizon);
+                self.take(&entry, &mut out, horizon);
             }
-        })?;
+        }
         for (key, entry) in done {
             // Counted only if it was still there: an entry is never counted twice.
             if more.remove(&key)? {
@@ -383,53 +400,8 @@ pub fn exists(process: u32, thread: u32) -> bool {
 
 /// Is this still what the array holds of the thread? True, too, for a thread that has its entry beside the array.
 fn stands_in(slots: &SharedArray<Thread>, copy: &Thread) -> bool {
-    if copy.flags & flags::BESIDE != 0 {
-        return true;
-    }
     let index = copy.tid as usize & slots.len().wrapping_sub(1);
-    slots.at(index).is_some_and(|at| {
-        // SAFETY: `at` comes from `SharedArray::at`; volatile as the kernel writes at the same time.
-        let (tid, seq) = unsafe { ((&raw const (*at).tid).read_volatile(), (&raw const (*at).seq).read_volatile()) };
-        (tid, seq) == (copy.tid, copy.seq)
-    })
-}
-
-/// How often an entry is read again when the kernel was writing it. A write takes some nanoseconds.
-const TRIES: u32 = 100;
-
-/// A copy of an entry that was not being written meanwhile; `None` for a free slot.
-fn read_entry((at, causes): (*mut Thread, *mut Causes)) -> Option<Beside> {
-    // SAFETY: both come from `SharedArray::at`; all bit patterns are valid. Volatile: the kernel writes at the same time.
-    unsafe {
-        let tag = &raw const (*at).tid;
-        if tag.read_volatile() == 0 {
-            return None;
-        }
-        let seq = &raw const (*at).seq;
-        for _ in 0..TRIES {
-            let before = seq.read_volatile();
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            let copy = Beside { thread: at.read_volatile(), causes: causes.read_volatile() };
-            std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-            if before & 1 == 0 && seq.read_volatile() == before {
-                return Some(copy);
-            }
-        }
-        Some(Beside { thread: at.read_volatile(), causes: causes.read_volatile() })
-    }
-}
-
-/// Gives a slot back: zeros first, the claims last, so that nobody can claim it half cleaned.
-fn free((at, causes): (*mut Thread, *mut Causes)) {
-    // SAFETY: as in `read_entry`; the entry is dead, so no program writes it, and its slot cannot be claimed while `claims`
-    // is not 0.
-    unsafe {
-        let claims = (&raw const (*at).claims).read_volatile();
-        at.write_volatile(Thread { claims, ..Thread::zeroed() });
-        causes.write_volatile(Causes::zeroed());
-        std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
-        (&raw mut (*at).claims).write_volatile(0);
-    }
+    copy.flags & flags::BESIDE != 0 || slots.at(index).is_some_and(|at| stands(at, copy))
 }
 
 /// Which process a thread belongs to.

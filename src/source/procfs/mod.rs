@@ -25,7 +25,7 @@ use crate::model::ProbeStatus;
 use crate::model::{Basis, Own, ProcessSample, Qualities, Sample};
 use crate::privileged::Services;
 use crate::probes::connections::probe::{ConnectionReader, Reading};
-use crate::probes::disk::probe::DiskReader;
+use crate::probes::disk::probe::{DiskReader, read_diskstats};
 use crate::probes::network::probe::{count_interfaces, named_interfaces};
 use crate::probes::own::stats::{Counting, RunStats};
 
@@ -105,7 +105,7 @@ impl Source for Procfs {
         let (at_ns, since_boot_ns, unix_s) = (monotonic_ns(), boottime_ns(), unix_s());
         // What is counted, the short texts of the host first. What describes it comes after.
         let interfaces = count_interfaces();
-        let disks = fs::read_to_string("/proc/diskstats").unwrap_or_default();
+        let disks = read_diskstats();
         let cpu_waits = self.cpu_waits();
         let tasks = self.tasks.count(&self.only, since_boot_ns);
         tasks.map_err(|error| io::Error::other(format!("/proc cannot be read: {error}")))?;

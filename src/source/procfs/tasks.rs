@@ -223,12 +223,17 @@ mod tests {
         samples.iter().find(|s| s.id.pid == std::process::id()).unwrap()
     }
 
+    fn read_all(tasks: &mut Tasks, only: &[u32]) -> Vec<ProcessSample> {
+        tasks.count(only, boot_ns()).unwrap();
+        tasks.complete()
+    }
+
     #[test]
     fn this_process_is_read_with_its_threads_and_its_time_grows() {
         let mut tasks = Tasks::default();
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::spawn(move || stopped.recv());
-        let first = tasks.read(&[], boot_ns()).unwrap();
+        let first = read_all(&mut tasks, &[]);
         assert!(first.is_sorted_by_key(|s| s.id) && first.iter().any(|s| s.id.pid == 1));
         let before = own(&first);
         assert!(before.threads >= 2 && !before.exited && !before.ident.comm.is_empty() && before.disk.hidden == 0);
@@ -238,7 +243,7 @@ mod tests {
         let own_time = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         let (begun, enough) = (own_time(), rustix::time::Timespec { tv_sec: 0, tv_nsec: 30_000_000 });
         while own_time() - begun < enough {}
-        let now = tasks.read(&[], boot_ns()).unwrap();
+        let now = read_all(&mut tasks, &[]);
         assert!(own(&now).time.on_cpu_ns() > before.time.on_cpu_ns());
         assert_eq!(own(&now).id, before.id);
     }
@@ -248,14 +253,14 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let mut tasks = Tasks::default();
         let only = [child.id()];
-        assert_eq!(tasks.read(&only, boot_ns()).unwrap().len(), 1);
+        assert_eq!(read_all(&mut tasks, &only).len(), 1);
         child.kill().unwrap();
         child.wait().unwrap();
-        let last = tasks.read(&only, boot_ns()).unwrap();
+        let last = read_all(&mut tasks, &only);
         assert!(
             last.len() == 1 && last[0].exited && last[0].threads == 0 && !last[0].ident.comm.is_empty(),
             "{last:?}"
         );
-        assert!(tasks.read(&only, boot_ns()).unwrap().is_empty());
+        assert!(read_all(&mut tasks, &only).is_empty());
     }
 }
