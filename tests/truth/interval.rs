@@ -60,7 +60,7 @@ fn pace(steps: u64, mut work: impl FnMut()) -> Value {
 fn datagrams(steps: u64) -> Value {
     let (sender, receiver) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
     sender.connect(receiver.local_addr().unwrap()).unwrap();
-    let mut payload = [0; PAYLOAD as usize];
+    let mut payload = vec![0; usize::try_from(PAYLOAD).unwrap()];
     pace(steps, || {
         for _ in 0..BURST {
             sender.send(&payload).unwrap();
@@ -78,7 +78,7 @@ fn block(threads: u64) {
         std::thread::Builder::new().stack_size(16 << 10).spawn(wait).unwrap();
     }
     ready();
-    nanosleep(Duration::from_secs(3_600));
+    nanosleep(Duration::from_hours(1));
 }
 
 fn ready() {
