@@ -236,8 +236,12 @@ fn wake(task: Task, entry: Entry) {
     }
     // SAFETY: no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
-    if t.flags & flags::REMEMBERED != 0 && now - t.since_ns >= cause::LOOK_AGAIN_NS {
-        look_again(task, t);
+    if t.file != 0 && now - t.since_ns >= cause::LOOK_AGAIN_NS {
+        if t.flags & flags::REMEMBERED != 0 {
+            look_again(task, t);
+        }
+        // Where waits are long a look-up is cheap, and the descriptor may have become another file by the next wait.
+        t.file = 0;
     }
     entry.write(|t| {
         if is_missed {

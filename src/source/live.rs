@@ -83,12 +83,12 @@ impl Live {
     pub fn new(mut kernel: Loaded, runs: When) -> Self {
         Self {
             meter: Meter::start(std::mem::take(&mut kernel.programs), kernel.attached.counter(), runs),
+            threads: ThreadReader::new(kernel.services.eyes.clone()),
             exemplars: ExemplarReader::new(kernel.services.eyes.clone()),
             stuck: StuckReader::new(kernel.services.eyes.clone()),
             connections: ConnectionReader::new(&kernel.services),
             processes: Processes::new(kernel.services.book.clone()),
             kernel,
-            threads: ThreadReader::default(),
             records: RecordReader::default(),
             errors: ErrorReader::default(),
             disk: DiskReader::default(),

@@ -2,7 +2,7 @@
 //! one, by the scheduler's own account.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
@@ -41,6 +41,8 @@ const BOUND: f64 = 0.02;
 /// As in `time.rs`: what the child cannot see of its own first and last steps.
 const EDGES_NS: u64 = 1_000_000;
 const LIFE: Duration = Duration::from_millis(1_500);
+/// Waits so brief and so many that the kind of file is remembered.
+const ROUNDS: usize = 100;
 /// Bytes of the file that is read and mapped.
 const FILE: usize = 256 << 20;
 /// Bytes read or written at once: so long that switching to and fro is far below the bound.
@@ -90,7 +92,7 @@ fn check(report: &Report, facts: &Value, cause: Cause) {
     assert_eq!(sum, number(&time["blocked_ns"]), "{time}");
 }
 
-/// A thread that waits for a pipe through a descriptor, and then for a socket through the same one.
+/// A thread that waits for a pipe through a descriptor, often and briefly, and then for a socket through the same one.
 fn reopened() {
     let report = report(&["causes", "reopened"]);
     let by = &report.process(number(&report.facts["pid"])).0["time"]["blocked_by"];
@@ -113,18 +115,37 @@ fn run(kind: &str) -> Value {
             child.join()
         }
         "reopened" => {
+            // On one CPU each waits for as long as the other runs: some microseconds.
+            pin();
             let (reader, mut writer) = std::io::pipe().unwrap();
             let (mut here, there) = UnixStream::pair().unwrap();
+            let (back, mut answer) = std::io::pipe().unwrap();
             let child = in_child(|| {
                 blocked(|| {
+                    for _ in 0..ROUNDS {
+                        read_byte(&reader);
+                        answer.write_all(b".").unwrap();
+                    }
                     read_byte(&reader);
+                    for _ in 0..ROUNDS {
+                        read_byte(&reader);
+                        answer.write_all(b".").unwrap();
+                    }
                     // SAFETY: both are descriptors of this process.
                     assert!(unsafe { libc::dup2(there.as_raw_fd(), reader.as_raw_fd()) } >= 0);
                     read_byte(&reader);
                 })
             });
+            let rounds = |mut writer: &PipeWriter| {
+                for _ in 0..ROUNDS {
+                    writer.write_all(b".").unwrap();
+                    read_byte(&back);
+                }
+            };
+            rounds(&writer);
             std::thread::sleep(LIFE);
             writer.write_all(b".").unwrap();
+            rounds(&writer);
             std::thread::sleep(LIFE);
             here.write_all(b".").unwrap();
             child.join()

@@ -55,8 +55,9 @@ pub const fn with(flags: u32, cause: u32) -> u32 {
     flags & !(MASK << SHIFT) | (cause & MASK) << SHIFT
 }
 
-/// A wait of at least this many ns through a descriptor is looked up again if its kind of file was remembered: the descriptor
-/// may be open on something else by now. So a shorter wait can be in the cause of the file that the descriptor had before.
+/// After a wait of at least this many ns the kind of file is forgotten, and looked up again if it was only remembered: the
+/// descriptor may be open on something else by now. So a shorter wait can be in the cause of the file that the descriptor had
+/// before.
 pub const LOOK_AGAIN_NS: u64 = 10_000;
 
 /// [`Thread::file`] of a thread that waits through this descriptor, and what its waits there are when they can be
@@ -70,6 +71,11 @@ pub const fn remember(fd: u32, kind: u32) -> u32 {
 #[inline(always)]
 pub const fn remembered(file: u32, fd: u32) -> Option<u32> {
     if file & 1 != 0 && file >> FILE_SHIFT == fd { Some(file >> 1 & MASK) } else { None }
+}
+
+/// The descriptor of a [`Thread::file`].
+pub const fn remembered_fd(file: u32) -> u32 {
+    file >> FILE_SHIFT
 }
 
 /// Descriptors are below 2^28: the kernel's limit of open files (`sysctl_nr_open_max`) is below that.

@@ -4,5 +4,6 @@
 pub mod causes;
 mod copies;
 pub mod probe;
+mod remembered;
 pub mod running;
 pub mod stats;

@@ -15,11 +15,13 @@ use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, missed_r
 use super::causes::BlockedBy;
 pub use super::copies::Copies;
 use super::copies::{free, read_entry, stands};
+use super::remembered::{self, Doubts};
 use super::running;
 use super::stats::{Doing, TimeSplit};
 use crate::core::ident::ProcessId;
 use crate::core::quality::Quality;
 use crate::kernel::maps::{Hash, SharedArray};
+use crate::privileged::eyes::Eyes;
 use crate::probes::network::stats::Traffic;
 use crate::probes::page::probe::Watched;
 use crate::probes::page::stats::ThreadSample;
@@ -147,6 +149,7 @@ pub struct ThreadReader {
     /// Memory that is used again at the next pass.
     spare: HashMap<ProcessId, ProcessReading>,
     running: Vec<Beside>,
+    doubts: Doubts,
     /// Slots that held a thread when they were looked for.
     taken: Vec<usize>,
     /// Room for their copies.
@@ -156,6 +159,11 @@ pub struct ThreadReader {
 }
 
 impl ThreadReader {
+    /// One that has looked at nothing yet, and asks through these eyes what threads wait for.
+    pub fn new(eyes: Eyes) -> Self {
+        Self { doubts: Doubts::new(eyes), ..Self::default() }
+    }
+
     /// Tells the threads of this process apart from now on.
     pub const fn watch(&mut self, pid: Option<u32>) {
         self.watched = pid;
@@ -240,6 +248,9 @@ impl ThreadReader {
             }
         }
         self.take_running(slots, &mut out, horizon);
+        for entry in self.doubts.resolve() {
+            self.add(&entry, &mut out, horizon);
+        }
         out.inflight.sort_by_key(|call| (std::cmp::Reverse(call.age_ns), call.tid));
         if let Some(watched) = &mut out.watched {
             watched.threads.sort_by_key(|thread| (thread.tid, thread.start_ns));
@@ -290,10 +301,12 @@ impl ThreadReader {
         watched.threads.push(ThreadSample { tid, start_ns, exited, time, call, ..ThreadSample::default() });
     }
 
-    /// Adds a living thread to its process; one that runs has to wait until it is known who else does.
+    /// Adds a living thread to its process, or keeps it for later if something is to be found out of it first.
     fn take(&mut self, entry: &Beside, out: &mut Threads, horizon: Horizon) {
         if entry.thread.state == state::RUNNING {
             self.running.push(*entry);
+        } else if remembered::is_in_doubt(&entry.thread) {
+            self.doubts.push(*entry);
         } else {
             self.add(entry, out, horizon);
         }
@@ -301,18 +314,18 @@ impl ThreadReader {
 
     fn take_running(&mut self, slots: &SharedArray<Thread>, out: &mut Threads, horizon: Horizon) {
         let running = std::mem::take(&mut self.running);
-        let on_cpu = last_on_cpus(&running);
+        let (on_cpu, lag_ns) = (last_on_cpus(&running), running::lag_ns());
         for mut entry in running.iter().copied() {
             let thread = &mut entry.thread;
             let now_ns = horizon.known_until(thread);
             // What a program has noted since then shows that the thread was on its CPU.
-            let left = running::is_in_doubt(thread, now_ns)
+            let unseen = running::is_in_doubt(thread, now_ns)
                 .then(|| running::ask(thread.tgid, thread.tid))
                 .flatten()
                 .filter(|_| stands_in(slots, thread))
-                .and_then(|told| running::ran_unseen_ns(thread, now_ns, told));
-            if let Some(ran_ns) = left {
-                running::leave(&mut entry, ran_ns, now_ns);
+                .and_then(|told| running::unseen(thread, now_ns, told, lag_ns));
+            if let Some(unseen) = unseen {
+                running::correct(&mut entry, unseen, now_ns);
             } else if on_cpu.get(&thread.cpu).is_some_and(|since| *since > thread.since_ns) {
                 // A CPU runs one thread: the one it switched to last. Of another that seems to run there, the switch away was
                 // not seen (some sandboxes keep programs from running in the context of their own processes).
