@@ -1,4 +1,4 @@
-//! A latency distribution on OpenTelemetry's exponential buckets, sparse: only buckets that hold something are kept.
+//! A latency distribution on OpenTelemetry's exponential buckets of seconds, sparse: only buckets that hold something are kept.
 //!
 //! It is what a snapshot holds for each call of each process, so it must be small and quick to merge. It is not the
 //! recorder (that is the kernel) and it never sees a single value.
@@ -6,7 +6,7 @@
 //! Invariant: `buckets` is sorted by index, without zeros; merging and subtracting are exact.
 
 use super::latency::times;
-use kscope_layout::bucket::{MAX_EXP, MIN_EXP, SCALE3_BUCKETS};
+use kscope_layout::bucket::{MIN_EXP, OCTAVES, SCALE3_BUCKETS};
 
 /// Buckets an octave: scale 3 of OpenTelemetry.
 pub const PER_OCTAVE: u32 = 8;
@@ -15,13 +15,26 @@ pub const BUCKETS: usize = SCALE3_BUCKETS;
 /// Largest relative error of a quantile, in percent, as the interface states it.
 pub const ERROR_PERCENT: f64 = 4.4;
 
+/// Nanoseconds of a second, in which the boundaries are powers of two.
+const SECOND_NS: f64 = 1e9;
+
+/// The boundary so many octaves above the lowest one, in nanoseconds.
+pub fn boundary(octaves: f64) -> f64 {
+    f64::exp2(f64::from(MIN_EXP) + octaves) * SECOND_NS
+}
+
+/// How many octaves above the lowest boundary so many nanoseconds are; below 0 in the underflow bucket.
+pub fn octaves_above(ns: f64) -> f64 {
+    (ns / SECOND_NS).log2() - f64::from(MIN_EXP)
+}
+
 /// Lower bound (exclusive) and upper bound (inclusive) of a bucket in nanoseconds. The underflow bucket begins at 0, the
 /// overflow bucket has no end (infinity).
 pub fn bounds(index: u16) -> (f64, f64) {
-    let edge = |i: u16| f64::exp2(f64::from(MIN_EXP) + f64::from(i) / f64::from(PER_OCTAVE));
+    let edge = |i: u16| boundary(f64::from(i) / f64::from(PER_OCTAVE));
     match usize::from(index) {
         0 => (0.0, edge(0)),
-        i if i >= BUCKETS - 1 => (f64::exp2(f64::from(MAX_EXP)), f64::INFINITY),
+        i if i >= BUCKETS - 1 => (boundary(f64::from(OCTAVES)), f64::INFINITY),
         _ => (edge(index - 1), edge(index)),
     }
 }
@@ -33,6 +46,14 @@ pub fn midpoint(index: u16) -> f64 {
         (low, f64::INFINITY) => low,
         (low, high) => (low * high).sqrt(),
     }
+}
+
+/// The same in whole nanoseconds, which are in the bucket: of the lowest one they are not rounded up.
+pub fn midpoint_ns(index: u16) -> u64 {
+    let ns = midpoint(index);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is at most 128 s")]
+    let whole = if index == 0 { ns.floor() } else { ns.round() } as u64;
+    whole
 }
 
 /// Counts by bucket.
@@ -111,7 +132,7 @@ impl Histogram {
     /// What the largest value exceeds at least, in whole ns: the lower bound of the highest bucket. `None` when empty.
     pub fn lower_bound_of_max(&self) -> Option<u64> {
         let (index, _) = self.buckets.last()?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 2^37")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 128 s")]
         Some(bounds(*index).0 as u64)
     }
 
@@ -168,8 +189,7 @@ fn value_of(index: u16, max_ns: u64) -> u64 {
     if usize::from(index) == BUCKETS - 1 && max_ns != 0 {
         return max_ns;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is at most 2^37")]
-    let value = midpoint(index).round() as u64;
+    let value = midpoint_ns(index);
     if max_ns == 0 { value } else { value.min(max_ns) }
 }
 
@@ -243,6 +263,13 @@ mod tests {
     }
 
     #[test]
+    fn a_midpoint_in_whole_nanoseconds_is_in_its_bucket() {
+        for index in 0..u16::try_from(BUCKETS - 1).unwrap() {
+            assert_eq!(scale3(midpoint_ns(index)), u32::from(index));
+        }
+    }
+
+    #[test]
     fn the_overflow_bucket_shows_the_true_maximum() {
         let h = of(&[200_000_000_000]);
         assert_eq!(h.quantile(0.5, 200_000_000_000), Some(200_000_000_000));
@@ -250,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_lies_within_the_bounds_of_its_bucket(v in 65_u64..1 << 37) {
+        fn a_value_lies_within_the_bounds_of_its_bucket(v in 60_u64..=128_000_000_000) {
             let index = u16::try_from(scale3(v)).unwrap();
             let (low, high) = bounds(index);
             prop_assert!(low * (1.0 - 1e-9) <= v as f64 && v as f64 <= high * (1.0 + 1e-9));
@@ -258,7 +285,7 @@ mod tests {
 
         #[test]
         fn quantiles_are_within_the_stated_error(
-            mut values in proptest::collection::vec(65_u64..1 << 36, 1..200),
+            mut values in proptest::collection::vec(60_u64..=128_000_000_000, 1..200),
             q in 0.01_f64..1.0,
         ) {
             let h = of(&values);

@@ -4,7 +4,7 @@
 //!
 //! Invariant: every value is the midpoint of a bucket, so the error is that of the histograms merged.
 
-use super::histogram::{Histogram, midpoint};
+use super::histogram::{Histogram, midpoint_ns};
 
 /// The distribution of a window.
 pub struct Window {
@@ -27,7 +27,7 @@ impl Window {
         (!merged.is_empty()).then_some(Self { merged, max_ns })
     }
 
-    /// Just above the overflow bound of the buckets, 137 s.
+    /// Above the overflow bound of the buckets, 128 s.
     const HIGHEST_NS: u64 = 1 << 38;
 
     /// The quantile `q` (0…1) in ns, clamped to the true maximum.
@@ -42,14 +42,10 @@ impl Window {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a midpoint is within 1…2^37")]
-fn midpoint_ns(index: u16) -> u64 {
-    midpoint(index).round() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::histogram::midpoint;
 
     #[test]
     fn an_empty_window_is_none() {

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use super::report::{CallRow, LatencyRow, Report};
-use crate::core::histogram::{Histogram, PER_OCTAVE};
+use crate::core::histogram::{Histogram, PER_OCTAVE, boundary};
 use crate::core::quality::Quality;
 use crate::core::units::{byte_rate, bytes, count, duration, percent, rate};
 use crate::probes::syscalls::names::waits;
+use kscope_layout::bucket::OCTAVES;
 
 /// Rows of each table.
 const ROWS: usize = 15;
@@ -147,8 +148,9 @@ fn by_octave(histogram: &Histogram) -> Vec<Octave> {
     let per_octave = PER_OCTAVE;
     let octave = |index: u16| if index == 0 { 0 } else { (u32::from(index) - 1) / per_octave + 1 };
     let (Some(first), Some(last)) = (histogram.iter().next(), histogram.iter().last()) else { return Vec::new() };
-    // Octave 0 is everything up to 64 ns (2^6); octave n > 0 ends at 2^(6 + n).
-    let edge = |n: u32| duration(1 << (6 + n).min(63));
+    // Octave 0 is everything up to the lowest boundary; each ends at twice the one before, the last nowhere.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 128 s")]
+    let edge = |n: u32| if n > OCTAVES { "∞".into() } else { duration(boundary(f64::from(n)).round() as u64) };
     (octave(first.0)..=octave(last.0))
         .map(|n| Octave {
             low: if n == 0 { "0 ns".into() } else { edge(n - 1) },

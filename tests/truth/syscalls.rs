@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("syscalls::sleeps_of_5_ms_have_their_median_there", five_ms),
     ("syscalls::quantiles_of_a_process_are_within_a_bucket", process_quantiles),
     ("syscalls::quantiles_of_the_host_are_within_a_bucket", host_quantiles),
+    ("syscalls::quantiles_are_midpoints_of_eighths_of_an_octave_of_seconds", seconds),
     ("syscalls::what_a_signal_cut_short_is_not_a_call_that_completed", interrupted),
     ("syscalls::without_a_filter_the_host_is_counted", host_count),
 ];
@@ -117,6 +118,19 @@ fn host_quantiles() {
     let report = while_measuring(&["mixture", "rt_sigtimedwait"]);
     let row = call(&report.json, "rt_sigtimedwait").expect("a row for rt_sigtimedwait");
     compare_quantiles(&report, row);
+}
+
+/// What is shown is the geometric midpoint of a bucket whose bounds are powers of 2^(1/8) in seconds, as Prometheus and
+/// OpenTelemetry have them, so it lies half an eighth above a bound.
+fn seconds() {
+    let report = report(&["mixture", "nanosleep"]);
+    let row = report.process(number(&report.facts["pid"])).call("nanosleep").expect("a row for nanosleep");
+    // A quantile is at most the maximum, which is that of a call and lies anywhere.
+    let shown = QUANTILES.map(|(name, _)| number(&row[name])).into_iter().filter(|&ns| ns < number(&row["max_ns"]));
+    let eighths: Vec<f64> = shown.map(|ns| 8.0 * (ns as f64 / 1e9).log2()).collect();
+    assert!(eighths.len() >= 2, "{row}");
+    let off = |eighths: &f64| (eighths - eighths.floor() - 0.5).abs();
+    assert!(eighths.iter().all(|at| off(at) < 0.001), "at eighths of an octave of seconds {eighths:?}, {row}");
 }
 
 fn compare_quantiles(report: &Report, row: &Value) {

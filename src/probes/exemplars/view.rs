@@ -86,7 +86,7 @@ fn range(octave: u16) -> String {
 }
 
 /// Where an octave begins, ns.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bound is below 2^38 ns")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a bound is at most 128 s")]
 fn lower_ns(octave: u16) -> u64 {
     let per_octave = u16::try_from(PER_OCTAVE).unwrap_or(u16::MAX);
     let first = octave.saturating_sub(1).saturating_mul(per_octave).saturating_add(1);
@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn octaves_are_named_by_their_bounds() {
-        assert_eq!(range(0), "up to 64 ns");
-        assert_eq!(range(1), "64 ns–128 ns");
-        assert_eq!(range(15), "1.05 ms–2.10 ms");
+        assert_eq!(range(0), "up to 60 ns");
+        assert_eq!(range(1), "60 ns–119 ns");
+        assert_eq!(range(15), "977 µs–1.95 ms");
     }
 }

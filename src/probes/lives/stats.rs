@@ -173,7 +173,7 @@ impl Group {
                 self.ran_program += u64::from(end.ran_program);
                 self.failed += u64::from(matches!(end.status, Status::Exited(code) if code != 0));
                 self.killed += u64::from(matches!(end.status, Status::Killed(_)));
-                // Bucket 0 is everything up to 64 ns, so 0 is in it.
+                // Bucket 0 is everything up to 59 ns, so 0 is in it.
                 self.lives.add(u16::try_from(scale3(end.life_ns.max(1))).unwrap_or_default(), 1);
                 self.longest_ns = self.longest_ns.max(end.life_ns);
             }
