@@ -9,6 +9,7 @@ mod generate;
 mod marks;
 mod measure;
 mod plot;
+mod readers;
 mod table;
 mod threads;
 
@@ -38,6 +39,9 @@ const GROWING: [Size; 6] = [
 /// The second one with one respect at its largest.
 const SINGLE: [Size; 2] = [Size { cpus: 384, ..GROWING[1] }, Size { calls: 512, ..GROWING[1] }];
 
+/// Rounds of reading procfs.
+const READINGS: usize = 101;
+
 fn main() -> ExitCode {
     // cargo adds --bench.
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -51,10 +55,16 @@ fn main() -> ExitCode {
 }
 
 fn start(args: &[String]) -> Result<()> {
-    if let Some(unknown) = args.iter().find(|a| !["--quick", "--write"].contains(&a.as_str())) {
-        bail!("{unknown} is unknown; there are --quick (fewer sizes and rounds) and --write (keeps the result)");
+    if let Some(unknown) = args.iter().find(|a| !["--quick", "--write", "--readers"].contains(&a.as_str())) {
+        bail!(
+            "{unknown} is unknown; there are --quick (fewer sizes and rounds), --write (keeps the result) and --readers (procfs alone)"
+        );
     }
     let has = |flag: &str| args.iter().any(|a| a == flag);
+    if has("--readers") {
+        println!("{}\n{}", circumstances(args, READINGS)?, readers::table(READINGS));
+        return Ok(());
+    }
     let (growing, rounds) = if has("--quick") { (&GROWING[1..4], 5) } else { (&GROWING[..], 15) };
     let columns: Vec<_> = growing
         .iter()

@@ -5,7 +5,10 @@
 use std::fs;
 use std::io;
 
+use procfs::process::Status;
 use thiserror::Error;
+
+use crate::kernel::rows::row;
 
 /// Why kscope cannot measure at all. The message says what is wrong; [`LoadError::advice`] what to do.
 #[derive(Debug, Error)]
@@ -95,18 +98,18 @@ pub(super) const BPF: u32 = 39;
 
 /// Fails when this process lacks the capabilities to load tracing programs.
 pub fn require_capabilities() -> Result<(), LoadError> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let missing = missing_capabilities(&status);
+    // Without /proc nobody knows: then the kernel says no, or not.
+    let Some(status) = own_status() else { return Ok(()) };
+    let missing = missing_capabilities(status.capeff);
     if missing.is_empty() { Ok(()) } else { Err(LoadError::NotPrivileged { missing: missing.join(" and ") }) }
 }
 
-pub(crate) fn missing_capabilities(status: &str) -> Vec<&'static str> {
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    // Without /proc nobody knows: then the kernel says no, or not.
-    let Some(effective) = effective else { return Vec::new() };
+/// `/proc/self/status`. The name in it is what the program's file is called, by any bytes.
+pub(super) fn own_status() -> Option<Status> {
+    row(&fs::read("/proc/self/status").ok()?)
+}
+
+fn missing_capabilities(effective: u64) -> Vec<&'static str> {
     let has = |bit: u32| effective & (1 << bit) != 0;
     if has(SYS_ADMIN) {
         return Vec::new();
@@ -229,10 +232,10 @@ mod tests {
 
     #[test]
     fn capabilities_are_named() {
-        assert_eq!(missing_capabilities("CapEff:\t0000000000000000\n"), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(missing_capabilities("CapEff:\t0000008000000000\n"), ["CAP_PERFMON"]);
-        assert!(missing_capabilities("CapEff:\t000001ffffffffff\n").is_empty());
-        assert!(missing_capabilities("nonsense").is_empty());
+        assert_eq!(missing_capabilities(0), ["CAP_BPF", "CAP_PERFMON"]);
+        assert_eq!(missing_capabilities(1 << BPF), ["CAP_PERFMON"]);
+        assert!(missing_capabilities(0x01ff_ffff_ffff).is_empty());
+        assert!(own_status().is_some());
     }
 
     #[test]

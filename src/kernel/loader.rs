@@ -465,6 +465,6 @@ pub(super) fn host_facts() -> HostFacts {
     HostFacts {
         cpus: parse_possible_cpus(&read("/sys/devices/system/cpu/possible")).unwrap_or(1),
         // 4,194,304 is the highest the kernel allows (PID_MAX_LIMIT): the safe guess.
-        pid_max: read("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(4_194_304),
+        pid_max: procfs::sys::kernel::pid_max().ok().and_then(|max| max.try_into().ok()).unwrap_or(4_194_304),
     }
 }

@@ -17,5 +17,6 @@ pub mod offsets;
 #[cfg(any(test, feature = "untrusted"))]
 pub mod pretended;
 pub mod programs;
+pub mod rows;
 pub mod run_stats;
 pub mod sizing;

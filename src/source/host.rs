@@ -4,6 +4,8 @@ use std::fs;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use procfs::process::StatM;
+use procfs::{Current as _, FromRead as _, LoadAverage};
 use rustix::process::getpid;
 use rustix::system::uname;
 use rustix::time::{ClockId, clock_gettime};
@@ -78,10 +80,7 @@ pub fn procfs_trouble() -> Option<&'static str> {
 /// The machine as it is now.
 pub fn read_host() -> Host {
     let names = uname();
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let mut fields = text.split_whitespace();
-    let load = fields.next().and_then(|f| f.parse().ok()).unwrap_or(0.0);
-    let threads = fields.nth(2).and_then(|f| f.split('/').nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let (load, threads) = LoadAverage::current().map_or((0.0, 0), |load| (f64::from(load.one), load.max));
     Host {
         name: printable(&names.nodename().to_string_lossy()).into_owned(),
         kernel: printable(&names.release().to_string_lossy()).into_owned(),
@@ -109,10 +108,7 @@ pub fn read_cpu_ns() -> u64 {
 fn read_kin() -> u64 {
     let mut pages = 0;
     for pid in privileged::kin() {
-        let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-        let mut fields = text.split_whitespace().skip(1).filter_map(|field| field.parse::<u64>().ok());
-        let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
-        pages += resident.saturating_sub(shared);
+        pages += StatM::from_file(format!("/proc/{pid}/statm")).map_or(0, |of| of.resident.saturating_sub(of.shared));
     }
     pages * rustix::param::page_size() as u64
 }
@@ -134,10 +130,7 @@ fn cpu_ns_of(pid: u32) -> u64 {
 /// What kscope's user space has used so far.
 /// Of that, CPU time is a counter (see [`read_cpu_ns`]).
 pub fn read_own(cpu_ns: u64, read: Duration) -> Own {
-    let rss_pages = fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
-        .unwrap_or(0);
+    let rss_pages = StatM::from_file("/proc/self/statm").map_or(0, |of| of.resident);
     let private_bytes = read_kin();
     Own {
         pid: u32::try_from(getpid().as_raw_nonzero().get()).unwrap_or(0),

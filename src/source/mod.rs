@@ -7,7 +7,7 @@ mod leaving;
 mod live;
 mod missed;
 mod origin;
-pub(crate) mod procfs;
+pub mod procfs;
 pub(crate) mod procs;
 mod watch;
 

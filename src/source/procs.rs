@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::host::shown_later_ns;
 use crate::core::ident::ProcessId;
-use crate::core::units::{printable, printable_bytes};
+use crate::core::units::printable_bytes;
 use crate::model::Ident;
 use crate::privileged::names::Book;
 use crate::probes::time::probe::ProcessReading;
@@ -146,7 +146,7 @@ impl Processes {
             comm: stat.comm,
             cmdline: read_command_line(&dir.join("cmdline")).unwrap_or_default(),
             user: uid.map(|uid| self.user(uid)).unwrap_or_default(),
-            cgroup: fs::read_to_string(dir.join("cgroup")).map(|text| cgroup_v2(&text)).unwrap_or_default(),
+            cgroup: fs::read(dir.join("cgroup")).map(|bytes| cgroup_v2(&bytes)).unwrap_or_default(),
             ppid: stat.ppid,
             kthread: reading.kthread,
         })
@@ -199,8 +199,10 @@ pub(crate) fn command_line(bytes: &[u8]) -> String {
 }
 
 /// The path in the unified hierarchy.
-pub(crate) fn cgroup_v2(text: &str) -> String {
-    text.lines().find_map(|line| line.strip_prefix("0::")).map(|path| printable(path).into_owned()).unwrap_or_default()
+pub(crate) fn cgroup_v2(cgroups: &[u8]) -> String {
+    // A name may be no UTF-8.
+    let mut lines = cgroups.split(|byte| *byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(b"0::")).map(printable_bytes).unwrap_or_default()
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
@@ -231,7 +233,8 @@ mod tests {
 
     #[test]
     fn the_cgroup_is_that_of_the_unified_hierarchy() {
-        assert_eq!(cgroup_v2("1:cpu:/a\n0::/system.slice/nginx.service\n"), "/system.slice/nginx.service");
-        assert_eq!(cgroup_v2("1:cpu:/a\n"), "");
+        assert_eq!(cgroup_v2(b"0::/\xff\n"), "/\u{fffd}");
+        assert_eq!(cgroup_v2(b"1:cpu:/a\n0::/system.slice/nginx.service\n"), "/system.slice/nginx.service");
+        assert_eq!(cgroup_v2(b"1:cpu:/a\n"), "");
     }
 }

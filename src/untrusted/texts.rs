@@ -1,8 +1,10 @@
 //! Readers of text: the files of procfs, sysfs and cgroupfs, filters, themes, fixtures.
 
+use procfs::process::Status;
+
 use super::assert_harmless;
 use crate::core::filter::Filter;
-use crate::kernel::advice::missing_capabilities;
+use crate::kernel::rows::row;
 use crate::kernel::sizing::parse_possible_cpus;
 use crate::probes::connections::owners::socket_inode;
 use crate::probes::disk::probe as disk;
@@ -29,27 +31,28 @@ pub fn procfs(bytes: &[u8]) {
     let _ = socket_inode(bytes);
     let _ = (texts::stat(bytes), texts::schedstat(bytes), texts::io(bytes), texts::switches(bytes));
     let text = String::from_utf8_lossy(bytes);
-    let _ = (parse_possible_cpus(&text), missing_capabilities(&text), held(&text).count());
+    let _ = (parse_possible_cpus(&text), held(bytes).count(), row::<Status>(bytes).is_some());
     let _ = texts::cpu_waits(&text);
     let _ = (parse_call(&text), exec_start_ns(&text), last_cpu(&text));
     text.lines().filter_map(disk::parse).for_each(|(device, ..)| assert_harmless(&device.to_string()));
     for inode in [0, 12_345] {
-        TABLES.iter().filter_map(|(_, kind)| socket(&text, kind, inode)).for_each(|text| assert_harmless(&text));
+        TABLES.iter().filter_map(|(_, kind)| socket(bytes, kind, inode)).for_each(|text| assert_harmless(&text));
     }
-    cgroups(&text);
+    cgroups(bytes);
 }
 
 /// Mounts, the cgroups of a process, their files.
-fn cgroups(text: &str) {
-    let cgroup = cgroup_v2(text);
+fn cgroups(bytes: &[u8]) {
+    let cgroup = cgroup_v2(bytes);
     assert_harmless(&cgroup);
     if let Some(home) = home_of(&cgroup) {
         assert_harmless(&home.to_string());
     }
-    for hierarchy in quota::hierarchies(text) {
-        let path = quota::path_in(&hierarchy, text).unwrap_or_default();
+    for hierarchy in quota::hierarchies(bytes) {
+        let path = quota::path_in(&hierarchy, bytes).unwrap_or_default();
         assert!(quota::upwards(path).take(5_000).all(|above| path.starts_with(above)));
     }
+    let text = &String::from_utf8_lossy(bytes);
     let (first, rest) = text.split_once('\n').unwrap_or((text, text));
     for quota in [quota::unified("/a", first, rest), quota::separate("/a", first, first, rest)].into_iter().flatten() {
         assert!(quota.period_ns > 0 && quota.cpus() >= 0.0);

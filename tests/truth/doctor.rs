@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::kscope::{Running, run};
+use crate::kscope::{Running, TempDir, run};
 use crate::ordinary::{BPF_AND_PERFMON, Copies};
 use crate::{Case, btf, ordinary, privileges, trial};
 
@@ -14,6 +14,7 @@ const CASES: &[Case] = &[
     ("doctor::all_programs_are_listed_by_name_and_hook", all_is_well),
     ("doctor::a_namespace_of_pids_is_named", in_a_namespace),
     ("doctor::a_filter_that_refuses_bpf_is_named", filtered),
+    ("doctor::a_mount_point_that_is_no_utf_8_hides_no_other", strange_mount),
     ("doctor::two_capabilities_are_enough_and_the_rest_is_degraded", capable),
 ];
 const ORDINARY_CASE: Case = ("doctor::an_ordinary_user_hears_which_capability_is_missing", unprivileged);
@@ -124,6 +125,20 @@ fn in_a_namespace() {
     assert_eq!((&json["well"], status), (&json!(false), Some(1)));
     let text = told(&json, "process ids");
     assert!(text.contains("PID namespace") && text.contains("--pid=host"), "{text}");
+}
+
+/// A user may mount by any name, FUSE for one. The namespace is the command's own.
+fn strange_mount() {
+    let dir = TempDir::new();
+    let mount = "d=$(printf '%s/\\377' \"$0\"); mkdir \"$d\" && mount -t tmpfs none \"$d\" && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", mount]).arg(dir.join("")).args([
+        env!("CARGO_BIN_EXE_kscope"),
+        "doctor",
+        "--json",
+    ]);
+    let (json, status) = asked(command);
+    assert_eq!((&check(&json, "/proc")["state"], status), (&json!("ok"), Some(0)), "{json}");
 }
 
 fn filtered() {

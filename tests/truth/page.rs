@@ -2,7 +2,9 @@
 //! against the kernel's own count of what it took away.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Barrier;
@@ -18,7 +20,10 @@ use crate::workload::{Schedstat, nanosleep, spin};
 pub const CASES: &[Case] = &[("page::each_thread_is_as_the_scheduler_says", threads)];
 
 /// Need a CPU controller of cgroups, and the right to make a group.
-pub const LIMITED: &[Case] = &[("page::a_limit_of_cpu_time_is_as_the_kernel_says", limited)];
+pub const LIMITED: &[Case] = &[
+    ("page::a_limit_of_cpu_time_is_as_the_kernel_says", limited),
+    ("page::a_group_whose_name_is_no_utf_8_has_its_limit", strangely_named),
+];
 
 const BOUND: f64 = 0.02;
 /// What a thread does between the two readings beside its work: it waits at a barrier, and falls asleep.
@@ -166,9 +171,11 @@ fn threads() {
 struct Group(PathBuf);
 
 impl Group {
-    fn new() -> std::io::Result<Self> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-        let path = |mount: &str| Path::new(mount).join(format!("kscope-truth-{}", std::process::id()));
+    /// One whose name ends with these bytes.
+    fn new(end: &[u8]) -> std::io::Result<Self> {
+        let mounts = std::fs::read("/proc/self/mounts")?;
+        let name = [format!("kscope-truth-{}", std::process::id()).as_bytes(), end].concat();
+        let path = |mount: &str| Path::new(mount).join(OsStr::from_bytes(&name));
         for hierarchy in hierarchies(&mounts) {
             let group = path(&hierarchy.mount);
             std::fs::create_dir(&group)?;
@@ -209,11 +216,22 @@ impl Drop for Group {
 
 /// Why no limit can be set here, if so.
 pub fn no_limits() -> Option<String> {
-    Group::new().err().map(|error| format!("needs to limit the CPU time of a cgroup: {error}"))
+    Group::new(b"").err().map(|error| format!("needs to limit the CPU time of a cgroup: {error}"))
+}
+
+/// Whoever may make a group may call it by any bytes, those that are no UTF-8 too.
+fn strangely_named() {
+    let group = Group::new(b"-\xff").unwrap();
+    let mut workload = Workload::start("busy", 2);
+    std::fs::write(group.0.join("cgroup.procs"), workload.pid().to_string()).unwrap();
+    let (report, ..) = watch(&mut workload, |_| ());
+    let quota = &report.json["page"]["quota"];
+    assert!(quota["cgroup"].as_str().is_some_and(|path| path.ends_with("-\u{fffd}")), "{}", report.json["page"]);
+    assert_eq!((number(&quota["quota_ns"]), number(&quota["period_ns"])), (20_000_000, 100_000_000));
 }
 
 fn limited() {
-    let group = Group::new().unwrap();
+    let group = Group::new(b"").unwrap();
     let mut workload = Workload::start("busy", 2);
     std::fs::write(group.0.join("cgroup.procs"), workload.pid().to_string()).unwrap();
     let (report, before, after) = watch(&mut workload, |_| group.throttled());

@@ -4,8 +4,13 @@
 
 use std::fs;
 
+use procfs::MountEntry;
+use procfs::process::{LimitValue, Process};
+
+use crate::kernel::advice::own_status;
 use crate::kernel::maps::look_up_nothing;
 use crate::kernel::offsets::VMLINUX;
+use crate::kernel::rows::rows;
 
 /// Whether the kernel lets this process use `bpf(2)` at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,14 +58,14 @@ pub struct Facts {
 impl Facts {
     /// As they are now.
     pub fn read() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let status = own_status();
         Self {
             kernel: text("/proc/sys/kernel/osrelease")
                 .unwrap_or_else(|| rustix::system::uname().release().to_string_lossy().into_owned()),
-            effective: field(&status, "CapEff:").and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+            effective: status.as_ref().map(|status| status.capeff),
             pid_namespace: fs::read_link("/proc/self/ns/pid").ok().map(|link| link.to_string_lossy().into_owned()),
-            lockdown: text("/sys/kernel/security/lockdown").or_else(|| from_command_line(&text("/proc/cmdline")?)),
-            seccomp: field(&status, "Seccomp:").and_then(|mode| mode.parse().ok()),
+            lockdown: text("/sys/kernel/security/lockdown").or_else(|| from_command_line(&procfs::cmdline().ok()?)),
+            seccomp: status.and_then(|status| status.seccomp),
             bpf: ask_bpf(),
             btf: Some(fs::metadata(VMLINUX).map(|file| file.len()).map_err(|error| error.to_string())),
             unprivileged_bpf_disabled: sysctl("unprivileged_bpf_disabled"),
@@ -69,8 +74,8 @@ impl Facts {
             tracefs: ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
                 .iter()
                 .any(|dir| fs::read_dir(dir).is_ok_and(|mut events| events.next().is_some())),
-            memlock: rustix::process::getrlimit(rustix::process::Resource::Memlock).current,
-            proc: proc_options(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()),
+            memlock: locked_memory(),
+            proc: proc_options(&fs::read("/proc/self/mounts").unwrap_or_default()),
             landlock: ask_landlock(),
         }
     }
@@ -101,22 +106,27 @@ fn sysctl(name: &str) -> Option<i32> {
     text(&format!("/proc/sys/kernel/{name}"))?.parse().ok()
 }
 
-fn field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+/// The limit of locked memory of this process; `None` if there is none, or nobody tells.
+fn locked_memory() -> Option<u64> {
+    match Process::myself().ok()?.limits().ok()?.max_locked_memory.soft_limit {
+        LimitValue::Value(bytes) => Some(bytes),
+        LimitValue::Unlimited => None,
+    }
 }
 
-fn from_command_line(text: &str) -> Option<String> {
-    text.split_whitespace().find_map(|word| word.strip_prefix("lockdown=")).map(str::to_owned)
+fn from_command_line(words: &[String]) -> Option<String> {
+    words.iter().find_map(|word| word.strip_prefix("lockdown=")).map(str::to_owned)
 }
 
-/// The options of the file system at `/proc`.
-fn proc_options(mounts: &str) -> Option<String> {
-    let of = |line: &str| {
-        let fields: Vec<&str> = line.split(' ').collect();
-        (fields.get(1) == Some(&"/proc") && fields.get(2) == Some(&"proc"))
-            .then(|| fields.get(3).map(|o| (*o).to_owned()))
-    };
-    mounts.lines().filter_map(of).next_back().flatten()
+/// The options of the file system at `/proc`, in the order of the alphabet.
+fn proc_options(mounts: &[u8]) -> Option<String> {
+    let is_proc = |mount: &MountEntry| mount.fs_file == "/proc" && mount.fs_vfstype == "proc";
+    let mount = rows::<Vec<MountEntry>>(mounts).flatten().filter(is_proc).last()?;
+    let option =
+        |(name, value): (String, Option<String>)| value.map_or(name.clone(), |value| format!("{name}={value}"));
+    let mut options: Vec<String> = mount.fs_mntops.into_iter().map(option).collect();
+    options.sort_unstable();
+    Some(options.join(","))
 }
 
 /// Asks for an element of a map that is none: a kernel that looks at it says that there is no such descriptor. A filter, or a
@@ -148,8 +158,8 @@ mod tests {
             |text: &str| Facts { lockdown: Some(text.into()), ..Facts::default() }.lockdown_mode().map(str::to_owned);
         assert_eq!(mode("none [integrity] confidentiality").as_deref(), Some("integrity"));
         assert_eq!(mode("[none] integrity confidentiality").as_deref(), Some("none"));
-        assert_eq!(from_command_line("quiet lockdown=integrity ro").as_deref(), Some("integrity"));
-        assert_eq!(from_command_line("quiet"), None);
+        let of = |line: &str| from_command_line(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!((of("quiet lockdown=integrity ro").as_deref(), of("quiet")), (Some("integrity"), None));
     }
 
     #[test]
@@ -161,9 +171,9 @@ mod tests {
 
     #[test]
     fn options_are_those_of_proc_itself() {
-        let mounts = "proc /proc proc rw,hidepid=2 0 0\nsystemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n";
-        assert_eq!(proc_options(mounts).as_deref(), Some("rw,hidepid=2"));
-        assert_eq!(proc_options("tmpfs /proc tmpfs rw 0 0\nodd\n"), None);
+        let mounts = b"x /\xff tmpfs rw 0 0\nproc /proc proc rw,hidepid=2 0 0\nsystemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n";
+        assert_eq!(proc_options(mounts).as_deref(), Some("hidepid=2,rw"));
+        assert_eq!(proc_options(b"tmpfs /proc tmpfs rw 0 0\nodd\n"), None);
     }
 
     #[test]

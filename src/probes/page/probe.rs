@@ -3,7 +3,9 @@
 //! Invariant: what is read is untrusted and made printable; nothing is read of a process that nobody looks at.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::quota::{Hierarchy, hierarchies, path_in, separate, unified, upwards};
@@ -72,24 +74,25 @@ impl PageReader {
 
     /// The limit that is nearest above the process.
     fn quota(&mut self, pid: u32) -> Option<Quota> {
-        let found = || hierarchies(&fs::read_to_string("/proc/self/mounts").unwrap_or_default());
+        let found = || hierarchies(&fs::read("/proc/self/mounts").unwrap_or_default());
         let hierarchies = self.hierarchies.get_or_insert_with(found);
-        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let cgroups = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
         hierarchies.iter().find_map(|hierarchy| {
-            let path = path_in(hierarchy, &text)?;
+            let path = path_in(hierarchy, &cgroups)?;
             upwards(path).take(DEEPEST).find_map(|path| read_quota(hierarchy, path))
         })
     }
 }
 
-fn read_quota(hierarchy: &Hierarchy, path: &str) -> Option<Quota> {
+fn read_quota(hierarchy: &Hierarchy, path: &[u8]) -> Option<Quota> {
     // A path of a namespace that is not ours may lead out of the hierarchy.
-    if path.split('/').any(|part| part == "..") {
+    if path.split(|byte| *byte == b'/').any(|part| part == b"..") {
         return None;
     }
-    let dir = Path::new(&hierarchy.mount).join(path.trim_start_matches('/'));
+    let below = path.iter().position(|byte| *byte != b'/').map_or(&path[..0], |first| &path[first..]);
+    let dir = Path::new(&hierarchy.mount).join(OsStr::from_bytes(below));
     let read = |name| fs::read_to_string(dir.join(name)).ok();
-    let shown = printable_bytes(path.as_bytes());
+    let shown = printable_bytes(path);
     if hierarchy.unified {
         unified(&shown, &read("cpu.max")?, &read("cpu.stat")?)
     } else {

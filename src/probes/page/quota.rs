@@ -2,7 +2,10 @@
 //!
 //! Pure text is parsed here; the files are read by whoever has them (`probe.rs`). Invariant: a group without a limit is none.
 
+use procfs::MountEntry;
+
 use super::stats::Quota;
+use crate::kernel::rows::{lines, rows};
 
 /// Which version of cgroups the CPU controller is in, and where that hierarchy is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,37 +18,38 @@ pub struct Hierarchy {
 
 /// The hierarchies that may hold the CPU controller, from `/proc/self/mounts`: that of version 1 first, since the controller is
 /// in one of them only.
-pub fn hierarchies(mounts: &str) -> Vec<Hierarchy> {
-    let mut found: Vec<Hierarchy> = Vec::new();
-    for line in mounts.lines() {
-        let mut fields = line.split(' ').skip(1);
-        let (Some(mount), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let has_cpu = || options.split(',').any(|option| option == "cpu");
-        if kind == "cgroup2" || (kind == "cgroup" && has_cpu()) {
-            found.push(Hierarchy { mount: mount.to_owned(), unified: kind == "cgroup2" });
-        }
-    }
+pub fn hierarchies(mounts: &[u8]) -> Vec<Hierarchy> {
+    let of = |mount: MountEntry| {
+        let unified = mount.fs_vfstype == "cgroup2";
+        let separate = || mount.fs_vfstype == "cgroup" && mount.fs_mntops.contains_key("cpu");
+        // The crate leaves the blanks of a path as the kernel escapes them.
+        (unified || separate()).then(|| Hierarchy { mount: mount.fs_file.replace("\\040", " "), unified })
+    };
+    let mut found: Vec<Hierarchy> = rows::<Vec<MountEntry>>(mounts).flatten().filter_map(of).collect();
     found.sort_by_key(|hierarchy| hierarchy.unified);
     found
 }
 
-/// The path of a process in a hierarchy, from its `/proc/PID/cgroup`.
-pub fn path_in<'a>(hierarchy: &Hierarchy, text: &'a str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
+/// The path of a process in a hierarchy, from its `/proc/PID/cgroup`: in bytes, since whoever may make a group may call it by any,
+/// and its files are opened by them.
+pub fn path_in<'a>(hierarchy: &Hierarchy, cgroups: &'a [u8]) -> Option<&'a [u8]> {
+    lines(cgroups).find_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':');
         let (id, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         let fits = if hierarchy.unified {
-            id == "0" && controllers.is_empty()
+            id == b"0" && controllers.is_empty()
         } else {
-            controllers.split(',').any(|c| c == "cpu")
+            controllers.split(|byte| *byte == b',').any(|controller| controller == b"cpu")
         };
         fits.then_some(path)
     })
 }
 
 /// `path` and the groups above it, the nearest first; the root has no limit.
-pub fn upwards(path: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(path.trim_end_matches('/')), |path| path.rsplit_once('/').map(|(above, _)| above))
+pub fn upwards(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let above = |path: &&'_ [u8]| path.iter().rposition(|byte| *byte == b'/');
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    std::iter::successors(Some(&path[..end]), move |path| above(path).map(|at| &path[..at]))
         .filter(|path| !path.is_empty())
 }
 
@@ -98,13 +102,13 @@ mod tests {
 
     #[test]
     fn a_process_is_found_in_the_hierarchy_of_the_controller() {
-        let mounts = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+        let mounts = b"cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
                       cgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n\
                       cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\n";
         let [old, new] = &hierarchies(mounts)[..] else { panic!("two") };
-        let text = "5:cpuset:/x\n4:cpu,cpuacct:/a/b\n0::/system.slice/c\n";
-        assert_eq!((path_in(old, text), path_in(new, text)), (Some("/a/b"), Some("/system.slice/c")));
-        assert_eq!(upwards("/a/b/c").collect::<Vec<_>>(), ["/a/b/c", "/a/b", "/a"]);
-        assert_eq!(upwards("/").count(), 0);
+        let text = b"5:cpuset:/x\n4:cpu,cpuacct:/a/b\n0::/system.slice/c\n";
+        assert_eq!((path_in(old, text), path_in(new, text)), (Some(&b"/a/b"[..]), Some(&b"/system.slice/c"[..])));
+        assert_eq!(upwards(b"/a/b/\xff").collect::<Vec<_>>(), [&b"/a/b/\xff"[..], b"/a/b", b"/a"]);
+        assert_eq!(upwards(b"/").count(), 0);
     }
 }

@@ -131,7 +131,7 @@ impl Asked<'_> {
         let Ok(found) = fs::metadata(format!("/proc/{}/fd/{fd}", self.pid)) else { return file };
         let (device, inode) = (found.dev(), found.ino());
         let key = (libc::major(device), libc::minor(device), inode);
-        let read = || held(&fs::read_to_string("/proc/locks").unwrap_or_default()).collect();
+        let read = || held(&fs::read("/proc/locks").unwrap_or_default()).collect();
         let locks = self.tables.locks.get_or_insert_with(read);
         match locks.iter().find(|lock| lock.file == key && lock.pid != Some(self.pid)) {
             Some(Held { pid: Some(holder), .. }) => format!("{file}, held by {}", named(*holder)),

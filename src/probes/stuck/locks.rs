@@ -1,6 +1,10 @@
-//! Who holds a file's lock, from the text of `/proc/locks`.
+//! Who holds a file's lock, from `/proc/locks`.
 //!
 //! Pure. Not here: reading it.
+
+use procfs::{Lock, Locks};
+
+use crate::kernel::rows::{lines, row};
 
 /// A lock that somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,20 +15,14 @@ pub struct Held {
     pub pid: Option<u32>,
 }
 
-/// The locks that are held. Lines of those who wait for one are marked with an arrow.
-pub fn held(text: &str) -> impl Iterator<Item = Held> + '_ {
-    text.lines().filter(|line| !line.contains("->")).filter_map(parse)
+/// The locks that are held. The rows of those who wait for one are marked with an arrow, which the crate does not tell.
+pub fn held(table: &[u8]) -> impl Iterator<Item = Held> {
+    let waits = |line: &&[u8]| line.windows(2).any(|two| two == b"->");
+    lines(table).filter(move |line| !waits(line)).filter_map(row::<Locks>).flat_map(|locks| locks.0).map(held_by)
 }
 
-/// A line such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131074 0 EOF`.
-fn parse(line: &str) -> Option<Held> {
-    let mut fields = line.split_whitespace().skip(4);
-    let pid: i64 = fields.next()?.parse().ok()?;
-    let mut file = fields.next()?.split(':');
-    let mut number = || u32::from_str_radix(file.next()?, 16).ok();
-    let (major, minor) = (number()?, number()?);
-    let inode = file.next()?.parse().ok()?;
-    Some(Held { file: (major, minor, inode), pid: u32::try_from(pid).ok().filter(|pid| *pid > 0) })
+fn held_by(Lock { devmaj, devmin, inode, pid, .. }: Lock) -> Held {
+    Held { file: (devmaj, devmin, inode), pid: pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0) }
 }
 
 #[cfg(test)]
@@ -33,7 +31,7 @@ mod tests {
 
     #[test]
     fn holders_are_told_from_those_who_wait() {
-        let text = "1: FLOCK  ADVISORY  WRITE 4711 fe:01:131074 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 4712 fe:01:131074 0 EOF\n\
+        let text = b"1: FLOCK  ADVISORY  WRITE 4711 fe:01:131074 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 4712 fe:01:131074 0 EOF\n\
                     2: OFDLCK ADVISORY  READ -1 08:10:9 0 EOF\nnonsense\n3: POSIX";
         let all: Vec<_> = held(text).collect();
         assert_eq!(all, [Held { file: (0xfe, 1, 131_074), pid: Some(4711) }, Held { file: (8, 16, 9), pid: None },]);

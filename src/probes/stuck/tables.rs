@@ -11,7 +11,7 @@ use super::sockets::{TABLES, socket};
 
 /// The tables that were read, by network namespace and by place in [`TABLES`]: long ones take milliseconds to read.
 #[derive(Debug, Default)]
-pub struct SocketTables(HashMap<(PathBuf, usize), String>);
+pub struct SocketTables(HashMap<(PathBuf, usize), Vec<u8>>);
 
 impl SocketTables {
     /// What the tables of a process's network say of the socket with this inode.
@@ -25,12 +25,12 @@ impl SocketTables {
     }
 }
 
-fn read(pid: u32, table: &str) -> String {
+fn read(pid: u32, table: &str) -> Vec<u8> {
     // With room from the beginning: each read looks through the kernel's whole hash table for what comes next, 2 ms and more.
     let mut bytes = Vec::with_capacity(64 << 10);
     if let Ok(mut file) = File::open(format!("/proc/{pid}/net/{table}")) {
         // What was read until an error is as good.
         let _ = file.read_to_end(&mut bytes);
     }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    bytes
 }

@@ -8,7 +8,7 @@
 mod account;
 mod rungs;
 mod tasks;
-pub(crate) mod texts;
+pub mod texts;
 
 use std::fs;
 use std::io;
