@@ -70,6 +70,10 @@ globals! {
     INODE_MODE = ABSENT;
     /// The number of the system call in `pt_regs`.
     REGS_CALL = ABSENT;
+    /// `k_sigaction.sa.sa_handler`
+    SIGACTION_HANDLER = ABSENT;
+    /// `k_sigaction.sa.sa_flags`
+    SIGACTION_FLAGS = ABSENT;
     /// The first argument of the system call in `pt_regs`.
     REGS_FIRST = ABSENT;
     /// 1 where the helper exists that finds the registers of a task (since 5.15).
@@ -174,6 +178,8 @@ globals! {
     SHARD_MASK = 0;
     /// Number of `rt_sigreturn` on this architecture: its "result" is a register of the code that the signal broke into.
     SIGRETURN_CALL = ABSENT;
+    /// Number of `restart_syscall`, by which the kernel goes on with some calls that a signal cut short.
+    RESTART_CALL = ABSENT;
 }
 
 /// What a call's number tells of a thread that is blocked in it, by row of the system-call table.

@@ -15,12 +15,14 @@
 mod blame;
 mod cause;
 mod connections;
+mod denied;
 mod disk;
 mod errors;
 mod exemplars;
 mod found;
 mod globals;
 mod inet;
+mod interrupted;
 mod latency;
 mod lives;
 mod maps;

@@ -105,6 +105,7 @@ control! {
     states_since_ns: u64;
     states_until_ns: u64;
     transfers_since_ns: u64;
+    entries_since_ns: u64;
 }
 
 /// For how many events this one stands when one in `one_in` (a power of two) is counted; `None`: it is not counted.

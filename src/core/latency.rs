@@ -27,10 +27,12 @@ impl Unsorted {
 /// The latencies of one kind in one interval. Times in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LatencyStats {
-    /// The distribution. Its count is the number of completed calls or waits.
+    /// The distribution. Its count is the number of completed calls or waits, but for those that follow.
     pub histogram: Histogram,
     /// Those that are in the sum alone: how long each took is not known. Then there are no quantiles and no maximum.
     pub unsorted: u64,
+    /// Calls that the kernel did not carry out, since seccomp or a tracer answered them: counted, but in no time and no quantile.
+    pub denied: u64,
     /// Sum of all durations.
     pub total_ns: u64,
     /// Part of it blocked (system calls only).
@@ -52,6 +54,7 @@ impl LatencyStats {
         Self {
             histogram: Histogram::new(),
             unsorted: 0,
+            denied: 0,
             total_ns: 0,
             blocked_ns: 0,
             runnable_ns: 0,
@@ -70,6 +73,7 @@ impl LatencyStats {
         Self {
             histogram,
             unsorted: 0,
+            denied: next.denied.wrapping_sub(prev.denied).into(),
             total_ns: next.total_ns.wrapping_sub(prev.total_ns),
             blocked_ns: next.blocked_ns.wrapping_sub(prev.blocked_ns),
             runnable_ns: next.runnable_ns.wrapping_sub(prev.runnable_ns),
@@ -90,8 +94,13 @@ impl LatencyStats {
         all
     }
 
-    /// Completed calls or waits.
+    /// Calls that returned, or waits: those whose time is known, and those that were denied.
     pub fn count(&self) -> u64 {
+        self.timed().saturating_add(self.denied)
+    }
+
+    /// Those of them whose time is known, each by itself or in the sum.
+    fn timed(&self) -> u64 {
         self.histogram.count().saturating_add(self.unsorted)
     }
 
@@ -103,7 +112,8 @@ impl LatencyStats {
 
     /// The longest; `None` where that is not known. 0 when there was none.
     pub const fn max(&self) -> Option<u64> {
-        if self.unsorted == 0 { Some(self.max_ns) } else { None }
+        let unknown = self.unsorted > 0 || self.denied > 0 && self.histogram.is_empty();
+        if unknown { None } else { Some(self.max_ns) }
     }
 
     /// True when nothing was counted at all. (A call that was read half counted, its error before its bucket, is something:
@@ -111,6 +121,7 @@ impl LatencyStats {
     pub const fn is_empty(&self) -> bool {
         self.histogram.is_empty()
             && self.unsorted == 0
+            && self.denied == 0
             && self.total_ns == 0
             && self.interrupted == 0
             && self.errors == 0
@@ -123,7 +134,7 @@ impl LatencyStats {
 
     /// Mean duration in ns; `None` when nothing completed.
     pub fn mean_ns(&self) -> Option<u64> {
-        self.total_ns.checked_div(self.count())
+        self.total_ns.checked_div(self.timed())
     }
 
     /// What stands for `factor` times as much, measured in a window of `window_ns`: each duration counts for as many more as
@@ -138,6 +149,7 @@ impl LatencyStats {
         Self {
             histogram,
             unsorted: times(self.unsorted, factor),
+            denied: times(self.denied, factor),
             total_ns: times(self.total_ns, by_time),
             blocked_ns: times(self.blocked_ns, by_time),
             runnable_ns: times(self.runnable_ns, by_time),
@@ -155,6 +167,7 @@ impl LatencyStats {
 
     fn add_sums(&mut self, other: &Self) {
         self.unsorted = self.unsorted.saturating_add(other.unsorted);
+        self.denied = self.denied.saturating_add(other.denied);
         self.total_ns = self.total_ns.saturating_add(other.total_ns);
         self.blocked_ns = self.blocked_ns.saturating_add(other.blocked_ns);
         self.runnable_ns = self.runnable_ns.saturating_add(other.runnable_ns);
@@ -226,6 +239,19 @@ mod tests {
         assert_eq!((waits.quantile(0.5), waits.max(), waits.is_empty()), (None, None, false));
         waits.merge(&LatencyStats::between(None, &sums(100), counted(3, 2), 100));
         assert_eq!((waits.count(), waits.quantile(0.5), waits.max()), (5, None, None));
+    }
+
+    #[test]
+    fn a_denied_call_is_counted_and_has_no_time() {
+        let denied = Sums { denied: 5, errors: 5, ..Sums::default() };
+        let mut calls = LatencyStats::between(None, &denied, Histogram::new(), 0);
+        assert_eq!((calls.count(), calls.errors, calls.mean_ns(), calls.max()), (5, 5, None, None));
+        assert!(!calls.is_empty() && calls.quantile(0.5).is_none());
+        calls.merge(&LatencyStats::between(None, &sums(160), counted(3, 2), 80));
+        assert_eq!(
+            (calls.count(), calls.mean_ns(), calls.max(), calls.quantile(0.5)),
+            (7, Some(80), Some(80), Some(80))
+        );
     }
 
     #[test]

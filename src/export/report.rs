@@ -180,8 +180,11 @@ pub struct CallRow {
     pub latency: LatencyRow,
     /// How many returned an error.
     pub errors: u64,
-    /// How many a signal cut short for a restart; not counted in `count`.
+    /// How many times a signal cut one short and the kernel restarted it; not counted in `count`.
     pub interrupted: u64,
+    /// The part of `count` that the kernel did not carry out, since seccomp or a tracer answered it: quantiles, times and the
+    /// maximum are those of the others.
+    pub denied: u64,
     /// Part of `total_ns` in which the thread was blocked.
     pub blocked_ns: u64,
     /// Part of `total_ns` in which it waited for a CPU.
@@ -191,7 +194,7 @@ pub struct CallRow {
 /// A distribution in numbers. Quantiles are `null` when nothing was counted.
 #[derive(Clone, Debug, Serialize)]
 pub struct LatencyRow {
-    /// Completed calls or waits.
+    /// Calls that returned, or waits.
     pub count: u64,
     /// Sum.
     pub total_ns: u64,
@@ -431,6 +434,7 @@ fn call_rows(calls: &[CallStats]) -> Vec<CallRow> {
             latency: LatencyRow::of(&call.latency),
             errors: call.latency.errors,
             interrupted: call.latency.interrupted,
+            denied: call.latency.denied,
             blocked_ns: call.latency.blocked_ns,
             runnable_ns: call.latency.runnable_ns,
         })

@@ -101,7 +101,11 @@ fn syscalls(out: &mut String, report: &Report) {
     if rows.len() > ROWS {
         let _ = writeln!(out, "  … and {} more", rows.len() - ROWS);
     }
-    let working = rows.iter().filter(|r| !waits(r.nr) && r.latency.count > 0);
+    let denied = rows.iter().map(|r| r.denied).fold(0, u64::saturating_add);
+    if denied > 0 {
+        let _ = writeln!(out, "  {} of them were answered by seccomp or a tracer: these have no time", count(denied));
+    }
+    let working = rows.iter().filter(|r| !waits(r.nr) && r.latency.count > r.denied);
     for row in working.take(DRAWN) {
         distribution(out, row);
     }

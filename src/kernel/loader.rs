@@ -309,10 +309,11 @@ fn create(
     chosen.iter_mut().zip(only).for_each(|(place, pid)| *place = *pid);
     let mut processes = [0; MAX_OWN];
     processes.iter_mut().zip(own).for_each(|(place, pid)| *place = *pid);
-    let masks = [
+    let values = [
         ("SLOT_MASK", sizes.thread_slots - 1),
         ("SHARD_MASK", sizes.call_shards - 1),
         ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
+        ("RESTART_CALL", Sysno::restart_syscall as u32),
         ("EXEMPLARS_SHIFT", sizes.exemplars_shift),
     ];
     let texts = arguments::texts();
@@ -320,7 +321,7 @@ fn create(
     for (name, value) in offsets.globals() {
         loader.override_global(name, value, true);
     }
-    for (name, value) in &masks {
+    for (name, value) in &values {
         loader.override_global(name, value, true);
     }
     let classes = classes();

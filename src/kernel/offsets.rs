@@ -78,6 +78,9 @@ const FIELDS: &[Field] = &[
     optional("INODE_MODE", &["inode.i_mode"]),
     // Of x86, then of ARM: no architecture has both.
     optional("REGS_CALL", &["pt_regs.orig_ax", "pt_regs.syscallno"]),
+    // Whether a handler for a signal is there, and whether it has the kernel make calls again.
+    optional("SIGACTION_HANDLER", &["k_sigaction.sa.sa_handler"]),
+    optional("SIGACTION_FLAGS", &["k_sigaction.sa.sa_flags"]),
     optional("REGS_FIRST", &["pt_regs.di", "pt_regs.orig_x0"]),
     required("SOCK_FAMILY", &["sock.__sk_common.skc_family"]),
     // The arguments of a call, as it was entered with.

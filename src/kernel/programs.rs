@@ -50,6 +50,7 @@ pub const PROGRAMS: &[Program] = &[
     on("sched_process_exec", Insight::Exits),
     on("sys_enter", Insight::Syscalls),
     on("sys_exit", Insight::Syscalls),
+    on("signal_deliver", Insight::Syscalls),
     on("sock_send_length", Insight::Network),
     on("sock_recv_length", Insight::Network),
     // Where those are not there (before 6.3): what the functions return that every send and receive goes through.

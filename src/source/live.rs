@@ -192,7 +192,7 @@ impl Live {
 
     /// Counts one event in so many from now on, by insight.
     pub fn count_one_in(&mut self, one_in: [u32; 3]) {
-        self.watch.one_in = one_in;
+        self.watch.count_one_in(one_in, monotonic_ns());
         self.tell();
     }
 

@@ -26,17 +26,27 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Watch {
     /// One event in so many is counted.
-    pub one_in: [u32; 3],
+    one_in: [u32; 3],
     states: [State; 3],
     /// When the programs were detached last, 0 if never.
     closed_ns: [u64; 3],
     /// When they were attached last.
     opened_ns: [u64; 3],
+    /// Since when all calls are counted, not one in so many.
+    all_calls_since_ns: u64,
     /// When the last sample was taken.
     last_ns: u64,
 }
 
 impl Watch {
+    /// Counts one event in so many from `now_ns` on.
+    pub const fn count_one_in(&mut self, one_in: [u32; 3], now_ns: u64) {
+        if self.one_in[SYSCALLS] > 1 && one_in[SYSCALLS] <= 1 {
+            self.all_calls_since_ns = now_ns;
+        }
+        self.one_in = one_in;
+    }
+
     /// True when the programs of the insight at `at` are attached.
     pub fn is_open(&self, at: usize) -> bool {
         self.states[at] != State::Not
@@ -90,6 +100,7 @@ impl Watch {
             states_since_ns: since(RUN_QUEUE),
             states_until_ns: self.closed_ns[RUN_QUEUE],
             transfers_since_ns: since(NETWORK),
+            entries_since_ns: if calls_one_in > 1 { BLIND } else { since(SYSCALLS).max(self.all_calls_since_ns) },
         }
     }
 
@@ -140,6 +151,18 @@ mod tests {
         watch.stay_open();
         assert_eq!(watch.control().calls_since_ns, 1_600);
         assert!(watch.sampling(2_000).shares[0].is_all());
+    }
+
+    #[test]
+    fn entries_of_calls_are_known_only_where_all_are_counted() {
+        let mut watch = Watch::default();
+        assert_eq!(watch.control().entries_since_ns, 0);
+        watch.count_one_in([8, 1, 1], 50);
+        assert_eq!((watch.control().entries_since_ns, watch.control().calls_since_ns), (BLIND, 0));
+        watch.count_one_in([1, 1, 1], 90);
+        assert_eq!((watch.control().entries_since_ns, watch.control().calls_since_ns), (90, 0));
+        watch.close(SYSCALLS, 95);
+        assert_eq!(watch.control().entries_since_ns, BLIND);
     }
 
     #[test]

@@ -238,9 +238,8 @@ fn put_calls(out: &mut Vec<u8>, calls: &[CallStats]) {
 
 fn put_latency(out: &mut Vec<u8>, l: &LatencyStats) {
     put(out, l.histogram.iter().count() as u64);
-    for number in [l.unsorted, l.total_ns, l.blocked_ns, l.runnable_ns, l.max_ns, l.errors, l.interrupted] {
-        put(out, number);
-    }
+    let sums = [l.unsorted, l.denied, l.total_ns, l.blocked_ns, l.runnable_ns, l.max_ns, l.errors, l.interrupted];
+    sums.into_iter().for_each(|number| put(out, number));
     let mut before = 0;
     for (index, count) in l.histogram.iter() {
         put(out, u64::from(index - before));
@@ -284,7 +283,7 @@ impl Reader<'_> {
 
     fn skip_latency(&mut self) {
         let buckets = self.number();
-        (0..7 + 2 * buckets).for_each(|_| {
+        (0..8 + 2 * buckets).for_each(|_| {
             self.number();
         });
     }
@@ -293,6 +292,7 @@ impl Reader<'_> {
         let buckets = self.number();
         let mut stats = LatencyStats {
             unsorted: self.number(),
+            denied: self.number(),
             total_ns: self.number(),
             blocked_ns: self.number(),
             runnable_ns: self.number(),
@@ -320,7 +320,7 @@ mod tests {
     fn any_latency() -> impl Strategy<Value = LatencyStats> {
         let buckets = proptest::collection::btree_map(0_u16..250, 1_u64..1 << 48, 0..20);
         // Delays are summed up: a few of them must fit.
-        (buckets, any::<[u64; 7]>().prop_map(|n| n.map(|n| n >> 8))).prop_map(|(buckets, n)| LatencyStats {
+        (buckets, any::<[u64; 8]>().prop_map(|n| n.map(|n| n >> 8))).prop_map(|(buckets, n)| LatencyStats {
             histogram: Histogram::rising(buckets.into_iter()),
             total_ns: n[0],
             blocked_ns: n[1],
@@ -329,6 +329,7 @@ mod tests {
             errors: n[4],
             interrupted: n[5],
             unsorted: n[6],
+            denied: n[7],
         })
     }
 

@@ -14,12 +14,14 @@ mod causes;
 mod command;
 mod connections;
 mod dashboard;
+mod denied;
 mod disk;
 mod doctor;
 mod errors;
 mod exemplars;
 mod faults;
 mod filters;
+mod interrupted;
 mod interval;
 mod kscope;
 mod ladder;
@@ -77,6 +79,8 @@ fn trials() -> Vec<Trial> {
         page::CASES,
         process::CASES,
         errors::CASES,
+        denied::CASES,
+        interrupted::CASES,
         exemplars::CASES,
         lives::CASES,
         filters::KERNEL_CASES,

@@ -16,11 +16,13 @@ use crate::causes;
 use crate::command;
 use crate::connections;
 use crate::dashboard;
+use crate::denied;
 use crate::disk;
 use crate::doctor;
 use crate::errors;
 use crate::exemplars;
 use crate::filters;
+use crate::interrupted;
 use crate::interval;
 use crate::launched;
 use crate::lives;
@@ -52,6 +54,8 @@ pub fn main(args: &[String]) -> ExitCode {
         page::workload,
         process::workload,
         errors::workload,
+        denied::workload,
+        interrupted::workload,
         exemplars::workload,
         lives::workload,
         dashboard::workload,

@@ -70,7 +70,7 @@ pub struct DeviceRow {
     /// hands on as a request of its own) has a total only.
     pub phases: [Row; phase::COUNT],
     /// Zero.
-    pub pad: [u64; 108],
+    pub pad: [u64; 105],
 }
 
 /// What a process had devices do, by [`direction`].

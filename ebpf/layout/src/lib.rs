@@ -22,6 +22,9 @@ use bucket::SCALE3_LEN;
 pub const DEAD: u32 = 1 << 31;
 /// [`Thread::call`] while the thread is in user mode.
 pub const NO_CALL: u32 = u32::MAX;
+/// Bit of [`Thread::call`] beside the row: a signal cut the call short (-ERESTART*), and whether the program gets EINTR or the
+/// kernel makes the call again is not decided yet. See [`held`].
+pub const HELD: u32 = 1 << 16;
 /// Rows of the global system-call table; numbers at or above go to [`OTHER_CALL`].
 pub const CALL_ROWS: u32 = 512;
 /// Row of system calls made through a compatibility entry (`int 0x80`, x32, 32-bit ARM): their numbers mean other calls.
@@ -135,7 +138,7 @@ pub struct Thread {
     pub user_then_ns: u64,
     /// [`Self::kernel_ns`] at the last switch.
     pub kernel_then_ns: u64,
-    /// Number of the system call it is inside, or [`NO_CALL`].
+    /// Row of the system call it is inside, or [`NO_CALL`]; see also [`HELD`].
     pub call: u32,
     /// Times it left a CPU of its own will.
     pub voluntary: u32,
@@ -249,11 +252,16 @@ pub struct Sums {
     pub max: [u64; 2],
     /// Calls that returned an error.
     pub errors: u32,
-    /// Calls that a signal cut short and the kernel restarts (-ERESTART*): no latency sample, not in the buckets.
+    /// Times that a signal cut a call short and the kernel restarted it: no latency sample, not in the buckets.
     pub interrupted: u32,
+    /// Calls that the kernel did not carry out, since seccomp or a tracer answered them: when they began is not known, so they
+    /// are in no bucket and no time. Those that got an error are in `errors`.
+    pub denied: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
-/// The dense part of a record: its buckets are at the same index in another array, and looked at only when this has changed.
+/// The dense part of a record, one cache line: its buckets are at the same index in another array, and looked at only when this has changed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -262,8 +270,6 @@ pub struct Head {
     pub sums: Sums,
     /// Whose record it is; 0 for a slot that nobody has.
     pub key: RecordKey,
-    /// Zero: makes it one cache line.
-    pub pad: u64,
 }
 
 /// A row of a table of the host: calls whose record could not be had, or the run-queue delays of a CPU.
@@ -275,6 +281,27 @@ pub struct Row {
     pub sums: Sums,
     /// The distribution. The count is their sum.
     pub buckets: Buckets,
+}
+
+/// [`Thread::call`] of a call in `row` that returned `result`, one of -ERESTARTSYS (-512) to -ERESTART_RESTARTBLOCK (-516).
+#[inline(always)]
+pub const fn held(row: u32, result: i64) -> u32 {
+    HELD | ((-512 - result) as u32 & 7) << HELD_KIND | row & (CALL_ROWS - 1)
+}
+
+/// Where [`held`] keeps the result.
+const HELD_KIND: u32 = 17;
+
+/// How far below -ERESTARTSYS the result of a held call was.
+#[inline(always)]
+pub const fn held_kind(call: u32) -> u32 {
+    call >> HELD_KIND & 7
+}
+
+/// The row in a [`Thread::call`], held or not; [`NO_CALL`] if it is in none.
+#[inline(always)]
+pub const fn row_in(call: u32) -> u32 {
+    if call == NO_CALL { NO_CALL } else { call & (CALL_ROWS - 1) }
 }
 
 /// Cells of a thread's cache of record slots.
@@ -348,6 +375,8 @@ pub struct Control {
     pub states_until_ns: u64,
     /// [`BLIND`] while sends and receives are not counted.
     pub transfers_since_ns: u64,
+    /// Every call that was entered since was seen to be. [`BLIND`] while some are left out.
+    pub entries_since_ns: u64,
 }
 
 /// A time later than any: nothing is known since.
@@ -415,9 +444,18 @@ mod tests {
     }
 
     #[test]
+    fn a_held_call_keeps_its_row_and_its_result() {
+        for row in [0, 7, OTHER_CALL] {
+            assert_eq!((row_in(held(row, -516)), held_kind(held(row, -516)), row_in(row)), (row, 4, row));
+            assert!(held(row, -512) != NO_CALL && held(row, -512) & HELD != 0 && held_kind(held(row, -512)) == 0);
+        }
+        assert_eq!(row_in(NO_CALL), NO_CALL);
+    }
+
+    #[test]
     fn layouts_have_no_padding() {
         assert_eq!(size_of::<Thread>(), 256);
         assert_eq!(size_of::<Head>(), 64);
-        assert_eq!(size_of::<Row>(), 48 + 4 * SCALE3_LEN);
+        assert_eq!(size_of::<Row>(), 56 + 4 * SCALE3_LEN);
     }
 }

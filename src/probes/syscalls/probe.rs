@@ -231,6 +231,7 @@ fn add_sums(to: &mut Sums, was: &Sums, now: &Sums, epoch: u32) {
     to.runnable_ns = to.runnable_ns.wrapping_add(now.runnable_ns).wrapping_sub(was.runnable_ns);
     to.errors = to.errors.wrapping_add(now.errors).wrapping_sub(was.errors);
     to.interrupted = to.interrupted.wrapping_add(now.interrupted).wrapping_sub(was.interrupted);
+    to.denied = to.denied.wrapping_add(now.denied).wrapping_sub(was.denied);
     let slot = (epoch & 1) as usize;
     if max_of(now.max[slot], epoch) > max_of(to.max[slot], epoch) {
         to.max[slot] = now.max[slot];
@@ -244,13 +245,15 @@ fn add_row(sum: &mut Row, row: &Row, epoch: u32) {
     }
 }
 
-/// Looks at two words of a row instead of copying a kilobyte.
+/// Looks at some words of a row instead of copying a kilobyte.
 fn is_used(rows: &SharedArray<Row>, index: usize) -> bool {
     rows.at(index).is_some_and(|row| {
         // SAFETY: inside the mapping, aligned; volatile as the kernel writes at the same time.
         unsafe {
             let sums = &raw const (*row).sums;
-            (&raw const (*sums).total_ns).read_volatile() != 0 || (&raw const (*sums).interrupted).read_volatile() != 0
+            (&raw const (*sums).total_ns).read_volatile() != 0
+                || (&raw const (*sums).interrupted).read_volatile() != 0
+                || (&raw const (*sums).denied).read_volatile() != 0
         }
     })
 }

@@ -10,7 +10,7 @@ use std::io;
 
 use bytemuck::Zeroable as _;
 use kscope_layout::cause::{Beside, Causes};
-use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, missed_runs, state, with_missed_run};
+use kscope_layout::{DEAD, NO_CALL, RecordKey, Thread, ThreadKey, flags, missed_runs, row_in, state, with_missed_run};
 
 use super::causes::BlockedBy;
 pub use super::copies::Copies;
@@ -296,7 +296,7 @@ impl ThreadReader {
         if watched.start_ns < thread.process_start_ns {
             *watched = Watched { id: id_of(thread), start_ns: thread.process_start_ns, threads: Vec::new() };
         }
-        let call = (thread.call != NO_CALL && !exited).then_some(thread.call);
+        let call = (thread.call != NO_CALL && !exited).then_some(row_in(thread.call));
         let (tid, start_ns) = (thread.tid & !DEAD, thread.start_ns);
         watched.threads.push(ThreadSample { tid, start_ns, exited, time, call, ..ThreadSample::default() });
     }
@@ -512,7 +512,7 @@ fn in_flight(thread: &Thread, horizon: Horizon) -> Option<InFlight> {
     if !seen && (state == State::Working || thread.flags & flags::KTHREAD != 0) {
         return None;
     }
-    let (nr, since_ns) = if seen { (thread.call, thread.call_since_ns) } else { (NO_CALL, thread.since_ns) };
+    let (nr, since_ns) = if seen { (row_in(thread.call), thread.call_since_ns) } else { (NO_CALL, thread.since_ns) };
     Some(InFlight {
         process: id_of(thread),
         tid: thread.tid,
