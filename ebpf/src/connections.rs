@@ -21,7 +21,7 @@ use kscope_layout::{ABSENT, lost};
 use crate::globals::{self, get};
 use crate::latency::{add_atomic, add_atomic32};
 use crate::maps::lose;
-use crate::network::{is_peek, payload};
+use crate::network::{is_peek, payload, received_payload};
 use crate::task::Task;
 use crate::thread::barrier;
 
@@ -45,7 +45,7 @@ pub fn conn_send(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn conn_recv(ctx: BtfTracePointContext) -> i32 {
     if !is_peek(&ctx)
-        && let Some(bytes) = payload(&ctx)
+        && let Some(bytes) = received_payload(&ctx)
         && let Some(connection) = of_caller(Socket(ctx.arg(0)))
     {
         // SAFETY: a field of a map value.

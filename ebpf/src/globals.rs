@@ -178,6 +178,12 @@ globals! {
     SHARD_MASK = 0;
     /// Number of `rt_sigreturn` on this architecture: its "result" is a register of the code that the signal broke into.
     SIGRETURN_CALL = ABSENT;
+    /// Numbers of the calls that take flags for a receive.
+    RECVFROM_CALL = ABSENT;
+    /// `recvmsg`
+    RECVMSG_CALL = ABSENT;
+    /// `recvmmsg`
+    RECVMMSG_CALL = ABSENT;
     /// Number of `restart_syscall`, by which the kernel goes on with some calls that a signal cut short.
     RESTART_CALL = ABSENT;
 }

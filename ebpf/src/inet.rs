@@ -16,6 +16,7 @@ use aya_ebpf::programs::{FExitContext, ProbeContext, RetProbeContext};
 use kscope_layout::connections::TCP;
 use kscope_layout::{ABSENT, flags};
 
+use crate::cut::{self, MSG_TRUNC};
 use crate::globals::{self, get};
 use crate::network::{MSG_PEEK, received, sent};
 use crate::thread;
@@ -37,19 +38,29 @@ pub fn inet6_sendmsg(ctx: FExitContext) -> i32 {
 /// `inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)`
 #[fexit(function = "inet_recvmsg")]
 pub fn inet_recvmsg(ctx: FExitContext) -> i32 {
-    if ctx.arg::<i32>(3) & MSG_PEEK == 0 {
-        received(ctx.arg(4));
-    }
+    receive_ended(&ctx);
     0
 }
 
 /// `inet6_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)`
 #[fexit(function = "inet6_recvmsg")]
 pub fn inet6_recvmsg(ctx: FExitContext) -> i32 {
-    if ctx.arg::<i32>(3) & MSG_PEEK == 0 {
-        received(ctx.arg(4));
-    }
+    receive_ended(&ctx);
     0
+}
+
+/// Here the size of the buffers is an argument, so what was copied is known of every call.
+#[inline(always)]
+fn receive_ended(ctx: &FExitContext) {
+    let (size, flags, result) = (ctx.arg::<u64>(2), ctx.arg::<i32>(3), ctx.arg::<i32>(4));
+    if flags & MSG_PEEK != 0 {
+        return;
+    }
+    if flags & MSG_TRUNC == 0 || result <= 0 {
+        received(result);
+    } else if !is_tcp(ctx.arg(0)) {
+        received((result as u64).min(size) as i32);
+    }
 }
 
 /// `inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)`, its result as `ssize_t`
@@ -106,32 +117,38 @@ pub fn recvmsg6_begin(ctx: ProbeContext) -> u32 {
 /// `inet_recvmsg`
 #[kretprobe(function = "inet_recvmsg")]
 pub fn recvmsg_return(ctx: RetProbeContext) -> u32 {
-    if counts() {
-        received(ctx.ret());
-    }
+    receive_returned(ctx.ret());
     0
 }
 
 /// `inet6_recvmsg`
 #[kretprobe(function = "inet6_recvmsg")]
 pub fn recvmsg6_return(ctx: RetProbeContext) -> u32 {
-    if counts() {
-        received(ctx.ret());
-    }
+    receive_returned(ctx.ret());
     0
+}
+
+#[inline(always)]
+fn receive_returned(result: i32) {
+    match counted() {
+        flags::MOVES => received(result),
+        0 => {}
+        _ if result > 0 => received(cut::copied(false, result as u64) as i32),
+        _ => {}
+    }
 }
 
 /// `inet_sendpage`
 #[kprobe(function = "inet_sendpage")]
 pub fn sendpage_begin(ctx: ProbeContext) -> u32 {
-    begin(ctx.arg(0).is_some_and(is_tcp));
+    begin(if ctx.arg(0).is_some_and(is_tcp) { flags::MOVES } else { 0 });
     0
 }
 
 /// `inet_sendpage`
 #[kretprobe(function = "inet_sendpage")]
 pub fn sendpage_return(ctx: RetProbeContext) -> u32 {
-    if counts() {
+    if counted() != 0 {
         sent(ctx.ret());
     }
     0
@@ -139,24 +156,32 @@ pub fn sendpage_return(ctx: RetProbeContext) -> u32 {
 
 #[inline(always)]
 fn begin_receive(ctx: &ProbeContext) {
-    begin(ctx.arg::<i32>(3).is_some_and(|flags| flags & MSG_PEEK == 0));
+    let asked = ctx.arg::<i32>(3).unwrap_or(MSG_PEEK);
+    begin(match asked & (MSG_PEEK | MSG_TRUNC) {
+        0 => flags::MOVES,
+        MSG_TRUNC if !ctx.arg(0).is_some_and(is_tcp) => flags::MOVES | flags::CUTS,
+        _ => 0,
+    });
 }
+
+/// What is noted of a function: whether what it returns counts, and how.
+const NOTED: u32 = flags::MOVES | flags::CUTS;
 
 /// Notes whether what the function returns counts.
 #[inline(always)]
-fn begin(counts: bool) {
+fn begin(noted: u32) {
     if let Some(entry) = thread::current() {
         let t = entry.get();
-        t.flags = if counts { t.flags | flags::MOVES } else { t.flags & !flags::MOVES };
+        t.flags = t.flags & !NOTED | noted;
     }
 }
 
-/// Does it count? The note is gone afterwards.
+/// What was noted. It is gone afterwards.
 #[inline(always)]
-fn counts() -> bool {
-    let Some(entry) = thread::current() else { return false };
+fn counted() -> u32 {
+    let Some(entry) = thread::current() else { return 0 };
     let t = entry.get();
-    let counts = t.flags & flags::MOVES != 0;
-    t.flags &= !flags::MOVES;
-    counts
+    let noted = t.flags & NOTED;
+    t.flags &= !NOTED;
+    noted
 }

@@ -15,6 +15,7 @@
 mod blame;
 mod cause;
 mod connections;
+mod cut;
 mod denied;
 mod disk;
 mod errors;

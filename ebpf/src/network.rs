@@ -3,12 +3,16 @@
 //! Payload, not wire bytes. The two tracepoints fire for every family and are byte-exact for send, write, sendfile and
 //! sendmsg over TCP and UDP. They do not see a receiving `splice`, TCP zero-copy receive, or the kernel's own sockets. Kernels
 //! before 6.3 do not have them: see `inet.rs`.
+//!
+//! Received is what was copied to the program: of a datagram that is longer than the buffer, as much as fits, whether or not the
+//! caller asks for its real length (`cut.rs`).
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use kscope_layout::BLIND;
 use kscope_layout::connections::{AF_INET, AF_INET6};
 
+use crate::cut::{self, MSG_TRUNC};
 use crate::globals::{self, get};
 use crate::maps::{transfers_one_in, transfers_since_ns, weight};
 use crate::thread;
@@ -29,7 +33,7 @@ pub fn sock_send_length(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 pub fn sock_recv_length(ctx: BtfTracePointContext) -> i32 {
     if !is_peek(&ctx)
-        && let Some(bytes) = payload(&ctx)
+        && let Some(bytes) = received_payload(&ctx)
     {
         count_received(bytes);
     }
@@ -84,6 +88,16 @@ fn transfer_weight() -> Option<u32> {
 #[inline(always)]
 pub fn is_peek(ctx: &BtfTracePointContext) -> bool {
     ctx.arg::<i32>(2) & MSG_PEEK != 0
+}
+
+/// [`payload`] of a receive: what was copied to the program.
+#[inline(always)]
+pub fn received_payload(ctx: &BtfTracePointContext) -> Option<u64> {
+    let bytes = payload(ctx)?;
+    if ctx.arg::<i32>(2) & MSG_TRUNC == 0 {
+        return Some(bytes);
+    }
+    Some(cut::copied(cut::discards(ctx.arg(0)), bytes)).filter(|bytes| *bytes != 0)
 }
 
 /// Bytes moved through an IPv4 or IPv6 socket; `None` for other families, errors and empty transfers.

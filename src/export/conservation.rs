@@ -46,7 +46,22 @@ pub struct ConservationRow {
     pub tx_unattributed: i64,
     /// Received by interfaces, but got from a socket by no process.
     pub rx_unattributed: i64,
+    /// What the unattributed bytes can be.
+    pub unattributed: &'static str,
+    /// Bytes that virtual interfaces sent, which count for nothing above: most are counted again where they leave the host.
+    pub tx_virtual: u64,
+    /// Bytes that they received.
+    pub rx_virtual: u64,
+    /// Why more payload than wire is no mistake, where virtual interfaces carried what others did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
+
+/// What unattributed bytes can be.
+const UNATTRIBUTED: &str = "headers, acknowledgements, what was sent again or lay in buffers, kernel sockets, splice, forwarding, other network namespaces";
+
+/// Where payload that left by no device went.
+const BY_VIRTUAL: &str = "payload went over virtual interfaces (veth, bridges, tunnels), to other network namespaces of this host or around in it: that is on no device's wire";
 
 impl ConservationRow {
     fn of(conservation: Conservation, quality: Quality) -> Self {
@@ -59,6 +74,10 @@ impl ConservationRow {
             loopback_bytes: conservation.loopback_bytes,
             tx_unattributed: conservation.tx_unattributed(),
             rx_unattributed: conservation.rx_unattributed(),
+            unattributed: UNATTRIBUTED,
+            tx_virtual: conservation.tx_virtual,
+            rx_virtual: conservation.rx_virtual,
+            reason: conservation.went_over_virtual().then_some(BY_VIRTUAL),
         }
     }
 
@@ -79,10 +98,10 @@ impl ConservationRow {
             let rest = format!("{}{}", self.quality.mark(), signed_bytes(rest));
             let _ = writeln!(out, "  {way:<9} {payload:>11} {devices:>11} {loopback:>11} {rest:>13}");
         }
-        let _ = writeln!(
-            out,
-            "  unattributed: headers, acknowledgements, what was sent again or lay in buffers, kernel sockets, splice, forwarding, other\n  \
-             network namespaces"
-        );
+        let _ = writeln!(out, "  unattributed: {}", self.unattributed);
+        if let Some(reason) = self.reason {
+            let (tx, rx) = (plain(self.tx_virtual), plain(self.rx_virtual));
+            let _ = writeln!(out, "  negative: {reason} ({tx} sent, {rx} received)");
+        }
     }
 }

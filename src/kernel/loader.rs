@@ -313,6 +313,9 @@ fn create(
         ("SLOT_MASK", sizes.thread_slots - 1),
         ("SHARD_MASK", sizes.call_shards - 1),
         ("SIGRETURN_CALL", Sysno::rt_sigreturn as u32),
+        ("RECVFROM_CALL", Sysno::recvfrom as u32),
+        ("RECVMSG_CALL", Sysno::recvmsg as u32),
+        ("RECVMMSG_CALL", Sysno::recvmmsg as u32),
         ("RESTART_CALL", Sysno::restart_syscall as u32),
         ("EXEMPLARS_SHIFT", sizes.exemplars_shift),
     ];

@@ -57,22 +57,28 @@ enum Question {
 }
 
 impl Question {
-    const SIZE: usize = 20;
+    const SIZE: usize = 28;
 
     fn encode(self) -> [u8; Self::SIZE] {
         let words = match self {
-            Self::Begin => [1, 0, 0, 0, 0],
-            Self::Call(Sleeper { pid, tid, nr, uninterruptible }) => [2, pid, tid, nr, u32::from(uninterruptible)],
-            Self::Link(pid, fd) => [3, pid, fd, 0, 0],
-            Self::Sockets(pid) => [4, pid, 0, 0, 0],
+            Self::Begin => [1, 0, 0, 0, 0, 0, 0],
+            Self::Call(Sleeper { pid, tid, nr, uninterruptible, since_ns }) => {
+                let [low, high] = bytemuck::cast(since_ns);
+                [2, pid, tid, nr, u32::from(uninterruptible), low, high]
+            }
+            Self::Link(pid, fd) => [3, pid, fd, 0, 0, 0, 0],
+            Self::Sockets(pid) => [4, pid, 0, 0, 0, 0, 0],
         };
         bytemuck::cast(words)
     }
 
     fn decode(bytes: [u8; Self::SIZE]) -> Option<Self> {
-        let question = match bytemuck::cast::<_, [u32; 5]>(bytes) {
+        let question = match bytemuck::cast::<_, [u32; 7]>(bytes) {
             [1, ..] => Self::Begin,
-            [2, pid, tid, nr, sleep] => Self::Call(Sleeper { pid, tid, nr, uninterruptible: sleep == 1 }),
+            [2, pid, tid, nr, sleep, low, high] => {
+                let since_ns = bytemuck::cast([low, high]);
+                Self::Call(Sleeper { pid, tid, nr, uninterruptible: sleep == 1, since_ns })
+            }
             [3, pid, fd, ..] => Self::Link(pid, fd),
             [4, pid, ..] => Self::Sockets(pid),
             _ => return None,
@@ -201,11 +207,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn sleeper() -> impl Strategy<Value = Sleeper> {
-        any::<(u32, u32, u32, bool)>().prop_map(|(pid, tid, nr, uninterruptible)| Sleeper {
+        any::<(u32, u32, u32, bool, u64)>().prop_map(|(pid, tid, nr, uninterruptible, since_ns)| Sleeper {
             pid,
             tid,
             nr,
             uninterruptible,
+            since_ns,
         })
     }
 
@@ -222,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_a_question_has_its_form(words in any::<[u8; 5]>(), many in 0..40_usize) {
+        fn what_is_a_question_has_its_form(words in any::<[u8; 7]>(), many in 0..40_usize) {
             let message: Vec<u8> = words.map(u32::from).map(u32::to_ne_bytes).concat().repeat(many);
             if let Some(questions) = Question::all_of(&message) {
                 prop_assert_eq!(questions.into_iter().flat_map(Question::encode).collect::<Vec<_>>(), message);

@@ -96,6 +96,7 @@ fn trials() -> Vec<Trial> {
     let kernel = kernel.concat().into_iter().map(|case| trial(case, &[privileges, btf]));
     let straced = errors::STRACE_CASES.iter().map(|case| trial(*case, &[privileges, btf, strace_missing]));
     let sockets = connections::SS_CASES.iter().map(|case| trial(*case, &[privileges, btf, connections::ss_missing]));
+    let namespaces = network::NAMESPACE_CASES.iter().map(|case| trial(*case, &[privileges, btf, network::no_pairs]));
     let own =
         [own::CASES, budget::CASES].concat().into_iter().map(|case| trial(case, &[privileges, btf, own::privileges]));
     let blame = blame::CASES.iter().map(|case| trial(*case, &[privileges, btf, blame::unsupported]));
@@ -119,6 +120,7 @@ fn trials() -> Vec<Trial> {
     all.extend(limited);
     all.extend(straced);
     all.extend(sockets);
+    all.extend(namespaces);
     all.extend(blame);
     all.extend(quota);
     all.extend(storms::trials());

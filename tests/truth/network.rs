@@ -20,8 +20,21 @@ pub const CASES: &[Case] = &[
     ("network::what_is_peeked_at_counts_once", || exact(&["tcp", "v4", "1000000", "peek"], 1_000_000)),
     ("network::udp_over_ipv4", || exact(&["udp", "v4", "1000000"], 1_000_000)),
     ("network::udp_over_ipv6", || exact(&["udp", "v6", "1000000"], 1_000_000)),
+    ("network::a_datagram_that_is_cut_counts_as_far_as_it_is_copied", cut),
     ("network::unix_sockets_are_no_network", unix_is_none),
 ];
+
+pub const NAMESPACE_CASES: &[Case] =
+    &[("network::payload_to_another_namespace_is_said_to_be_that", to_another_namespace)];
+
+/// What a pair of interfaces needs: iproute2, and an interface with a device, or virtual ones would be the wire.
+pub fn no_pairs() -> Option<String> {
+    let version = std::process::Command::new("ip").arg("-V").output();
+    let has_ip = version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("iproute2"));
+    let interfaces = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let has_device = interfaces.map(|interface| interface.path().join("device")).any(|device| device.exists());
+    (!has_ip || !has_device).then(|| "needs iproute2 and a network device".into())
+}
 
 pub fn workload(name: &str, args: &[String]) -> Option<Value> {
     let loopback = |version: &str| match version {
@@ -32,6 +45,8 @@ pub fn workload(name: &str, args: &[String]) -> Option<Value> {
     match (name, args) {
         ("tcp", [version, _, mode]) => Some(tcp(loopback(version), arg(args, 1), mode)),
         ("udp", [version, _]) => Some(udp(loopback(version), arg(args, 1))),
+        ("cut", [version, mode]) => Some(receive_cut(loopback(version), mode)),
+        ("namespace", [bytes]) => Some(namespace(bytes.parse().unwrap())),
         ("unix", [_]) => Some(unix(arg(args, 0))),
         _ => None,
     }
@@ -46,6 +61,139 @@ fn exact(workload: &[&str], bytes: u64) {
     assert_eq!(traffic(report.process(number(&sender["pid"])).0), (bytes, 0), "the sender's tx and rx");
     assert_eq!(traffic(report.process(number(&receiver["pid"])).0), (0, bytes), "the receiver's tx and rx");
     assert_eq!(traffic(&report.json), (bytes, bytes), "both together");
+}
+
+/// Datagrams of 1,000 bytes for buffers of 100 to 300, and ways to receive them; TCP throws away what is asked for so.
+const DATAGRAMS: u64 = 50;
+const CUT: [(&str, u64); 6] = [
+    ("recv", 100),
+    ("recv-trunc", 100),
+    ("recvmsg", 300),
+    ("recvmsg-trunc", 300),
+    ("recvmmsg-trunc", 100),
+    ("large-trunc", 1_000),
+];
+
+fn cut() {
+    for version in ["v4", "v6"] {
+        let wrong: Vec<_> = CUT
+            .iter()
+            .filter_map(|(mode, room)| {
+                let report = report(&["cut", version, mode]);
+                let pid = number(&report.facts["receiver"]["pid"]);
+                assert_eq!(number(&report.facts["receiver"]["bytes"]), DATAGRAMS * room, "{mode}");
+                let shown = traffic(report.process(pid).0).1;
+                (shown != DATAGRAMS * room).then_some((version, mode, shown, DATAGRAMS * room))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "shown, copied: {wrong:?}");
+    }
+    let report = report(&["cut", "v4", "tcp-trunc"]);
+    let pid = number(&report.facts["receiver"]["pid"]);
+    assert_eq!(traffic(report.process(pid).0).1, number(&report.facts["receiver"]["bytes"]), "what TCP threw away");
+}
+
+fn receive_cut(address: IpAddr, mode: &str) -> Value {
+    if mode == "tcp-trunc" {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let there = listener.local_addr().unwrap();
+        let receive = || {
+            let from = listener.accept().unwrap().0;
+            let mut buffer = [0_u8; 1_000];
+            let mut read = |flags| {
+                // SAFETY: the buffer is as long as it says.
+                unsafe { libc::recv(from.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) }
+            };
+            assert_eq!(read(libc::MSG_TRUNC | libc::MSG_WAITALL), 1_000);
+            read(libc::MSG_WAITALL).unsigned_abs() as u64
+        };
+        return ends(|| send_plainly(TcpStream::connect(there).unwrap(), 2_000), receive);
+    }
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    let there = socket.local_addr().unwrap();
+    let send = || {
+        let from = UdpSocket::bind((address, 0)).unwrap();
+        (0..DATAGRAMS).map(|_| from.send_to(&[7; 1_000], there).unwrap() as u64).sum()
+    };
+    ends(send, || (0..DATAGRAMS).map(|_| receive_one(&socket, mode)).sum())
+}
+
+/// Bytes that were copied of one datagram.
+fn receive_one(socket: &UdpSocket, mode: &str) -> u64 {
+    let flags = if mode.ends_with("-trunc") { libc::MSG_TRUNC } else { 0 };
+    let mut buffer = [0_u8; 2_000];
+    let room = match mode.split('-').next() {
+        Some("recvmsg") => 300,
+        Some("large") => buffer.len(),
+        _ => 100,
+    };
+    let (fd, at) = (socket.as_raw_fd(), buffer.as_mut_ptr());
+    // SAFETY: the buffers lie in one that is longer than all of them, and the messages outlive the calls.
+    let returned = unsafe {
+        let part = |from: usize, len| libc::iovec { iov_base: at.add(from).cast(), iov_len: len };
+        // A part of each length: 100 and 200.
+        let mut parts = [part(0, 100), part(100, 200)];
+        let mut message: libc::msghdr = std::mem::zeroed();
+        (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr(), if room == 300 { 2 } else { 1 });
+        match mode {
+            "recvmsg" | "recvmsg-trunc" => libc::recvmsg(fd, &raw mut message, flags),
+            "recvmmsg-trunc" => {
+                let mut one: libc::mmsghdr = std::mem::zeroed();
+                one.msg_hdr = message;
+                assert_eq!(libc::recvmmsg(fd, &raw mut one, 1, flags as _, std::ptr::null_mut()), 1);
+                one.msg_len as isize
+            }
+            _ => libc::recv(fd, at.cast(), room, flags),
+        }
+    };
+    assert_eq!(returned == 1_000, flags != 0, "{mode} returned {returned}");
+    buffer.iter().filter(|byte| **byte == 7).count() as u64
+}
+
+/// What goes to another namespace is on no device's wire: JSON says what the text says, and how much it was.
+fn to_another_namespace() {
+    let bytes = 3_000_000;
+    let report = report(&["namespace", &bytes.to_string()]);
+    let row = &report.json["network"]["conservation"];
+    let what = row["unattributed"].as_str().expect("a sentence on what unattributed bytes are");
+    assert!(what.contains("other network namespaces"), "{what}");
+    assert!(row["tx_unattributed"].as_i64().unwrap() < 0 && number(&row["tx_virtual"]) >= bytes, "{row}");
+    assert!(row["reason"].as_str().is_some_and(|reason| reason.contains("veth")), "{row}");
+}
+
+/// A pair of interfaces, one of them in the namespace of a child, which receives.
+fn namespace(bytes: u64) -> Value {
+    let ip = |args: &str| {
+        let status = std::process::Command::new("ip").args(args.split_whitespace()).status().unwrap();
+        assert!(status.success(), "ip {args}");
+    };
+    let name = format!("ks{}", std::process::id());
+    let (ready, mut begin) = std::io::pipe().unwrap();
+    let (mut unshared, says) = std::io::pipe().unwrap();
+    let receiver = in_child(move || {
+        // SAFETY: the process has one thread.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
+        (&says).write_all(&[1]).unwrap();
+        (&ready).read_exact(&mut [0]).unwrap();
+        let listener = TcpListener::bind("10.213.7.2:7000").unwrap();
+        (&says).write_all(&[1]).unwrap();
+        json!({ "bytes": receive_plainly(listener.accept().unwrap().0) })
+    });
+    unshared.read_exact(&mut [0]).unwrap();
+    ip(&format!("link add {name} type veth peer name eth0 netns {}", receiver.pid));
+    ip(&format!("addr add 10.213.7.1/30 dev {name}"));
+    ip(&format!("link set {name} up"));
+    let inside = format!("-t {} -n ip", receiver.pid);
+    for args in ["addr add 10.213.7.2/30 dev eth0", "link set eth0 up"] {
+        let mut command = std::process::Command::new("nsenter");
+        assert!(command.args(inside.split_whitespace()).args(args.split_whitespace()).status().unwrap().success());
+    }
+    begin.write_all(&[1]).unwrap();
+    unshared.read_exact(&mut [0]).unwrap();
+    let sender =
+        in_child(move || json!({ "bytes": send_plainly(TcpStream::connect("10.213.7.2:7000").unwrap(), bytes) }));
+    // The pair goes with the namespace of the receiver.
+    json!({ "sender": sender.join(), "receiver": receiver.join() })
 }
 
 fn unix_is_none() {

@@ -83,7 +83,7 @@ const FILE_SHIFT: u32 = 4;
 
 const _: () = assert!(MASK as usize + 1 == COUNT);
 const OTHER_FLAGS: u32 =
-    flags::KTHREAD | flags::EXITING | flags::FOUND | flags::BESIDE | flags::MOVES | flags::REMEMBERED;
+    flags::KTHREAD | flags::EXITING | flags::FOUND | flags::BESIDE | flags::MOVES | flags::CUTS | flags::REMEMBERED;
 const _: () = assert!((MASK << SHIFT) & OTHER_FLAGS == 0);
 const _: () = assert!((MASK << SHIFT | OTHER_FLAGS) >> flags::MISSED_SHIFT == 0);
 

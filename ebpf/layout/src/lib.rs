@@ -66,6 +66,8 @@ pub mod flags {
     pub const BESIDE: u32 = 8;
     /// It is in a function that moves bytes of the network, and what that returns counts. Only where kprobes measure it.
     pub const MOVES: u32 = 16;
+    /// What it returns there may be longer than what it copies. Only where kprobes measure it.
+    pub const CUTS: u32 = 32;
     /// Its present cause was not looked up but remembered: see [`super::cause::remembered`]. (Bits 8 to 10: the cause.)
     pub const REMEMBERED: u32 = 1 << 11;
     /// Bits from here on count the runs that no program saw from beginning to end, modulo 65,536: see [`super::missed_runs`].
@@ -283,8 +285,10 @@ pub struct Row {
     pub buckets: Buckets,
 }
 
-/// [`Thread::call`] of a call in `row` that returned `result`, one of -ERESTARTSYS (-512) to -ERESTART_RESTARTBLOCK (-516).
+/// [`Thread::call`] of a call in `row` that returned `result`, one of `-ERESTARTSYS` (-512) to
+/// `-ERESTART_RESTARTBLOCK` (-516).
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "three bits are kept")]
 pub const fn held(row: u32, result: i64) -> u32 {
     HELD | ((-512 - result) as u32 & 7) << HELD_KIND | row & (CALL_ROWS - 1)
 }

@@ -98,6 +98,10 @@ pub struct Conservation {
     pub rx_bytes: u64,
     /// Bytes over loopback: sent as well as received.
     pub loopback_bytes: u64,
+    /// Bytes that virtual interfaces sent, where they are not taken for devices.
+    pub tx_virtual: u64,
+    /// Bytes that they received.
+    pub rx_virtual: u64,
 }
 
 impl Conservation {
@@ -106,7 +110,12 @@ impl Conservation {
         let carried_by = |carrier| interfaces.iter().filter(move |i| i.carrier == carrier);
         let bare = carried_by(Carrier::Device).next().is_none();
         let outside = if bare { Carrier::Virtual } else { Carrier::Device };
+        let beside = |bytes: fn(&Interface) -> u64| {
+            if bare { 0 } else { carried_by(Carrier::Virtual).map(bytes).fold(0, u64::saturating_add) }
+        };
         Self {
+            tx_virtual: beside(|i| i.tx_bytes),
+            rx_virtual: beside(|i| i.rx_bytes),
             payload,
             tx_bytes: carried_by(outside).map(|i| i.tx_bytes).fold(0, u64::saturating_add),
             rx_bytes: carried_by(outside).map(|i| i.rx_bytes).fold(0, u64::saturating_add),
@@ -117,6 +126,13 @@ impl Conservation {
     /// What interfaces sent and no process handed to a socket.
     pub fn tx_unattributed(self) -> i64 {
         difference(self.tx_bytes.saturating_add(self.loopback_bytes), self.payload.tx_bytes)
+    }
+
+    /// Did virtual interfaces carry payload that no device did?
+    pub fn went_over_virtual(self) -> bool {
+        let over = |rest: i64, bytes: u64| rest < 0 && bytes > 0;
+        let carried = self.tx_virtual.saturating_add(self.rx_virtual);
+        over(self.tx_unattributed(), carried) || over(self.rx_unattributed(), carried)
     }
 
     /// What interfaces received and no process got from a socket.
@@ -147,8 +163,11 @@ mod tests {
         ];
         let sum = Conservation::of(payload, &interfaces);
         assert_eq!((sum.tx_unattributed(), sum.rx_unattributed()), (50, -50));
+        assert!((sum.tx_virtual, sum.rx_virtual) == (300, 300) && sum.went_over_virtual());
+        assert!(!Conservation::of(payload, &interfaces[..1]).went_over_virtual());
         // In a container no interface has a device.
         let inside = [interface("eth0", Carrier::Virtual, 700, 500), interface("lo", Carrier::Loopback, 0, 0)];
-        assert_eq!(Conservation::of(payload, &inside).tx_bytes, 700);
+        let inside = Conservation::of(payload, &inside);
+        assert_eq!((inside.tx_bytes, inside.tx_virtual, inside.went_over_virtual()), (700, 0, false));
     }
 }

@@ -19,8 +19,8 @@ pub enum Matters {
     Child,
     /// The same for `waitid`: what kind of id, and the id.
     ChildById,
-    /// A span of time, whose address is at this place.
-    Time(usize),
+    /// The time to pass: see [`limit`].
+    Time,
     /// A path, whose address is at this place.
     Path(usize),
     /// The descriptor, and the address it is to be connected to.
@@ -112,10 +112,10 @@ pub fn matters(nr: u32) -> Matters {
     match call {
         Sysno::flock | Sysno::fcntl => Matters::Lock,
         Sysno::futex | Sysno::futex_wait => Matters::Futex,
+        Sysno::mq_timedsend | Sysno::mq_timedreceive => Matters::File,
         Sysno::wait4 => Matters::Child,
         Sysno::waitid => Matters::ChildById,
-        Sysno::nanosleep => Matters::Time(0),
-        Sysno::clock_nanosleep => Matters::Time(2),
+        Sysno::nanosleep | Sysno::clock_nanosleep => Matters::Time,
         Sysno::connect => Matters::Peer,
         Sysno::epoll_pwait => Matters::Epoll,
         Sysno::ppoll => Matters::Poll(1, None),
@@ -137,6 +137,63 @@ const fn here(call: Sysno) -> Matters {
 #[cfg(not(target_arch = "x86_64"))]
 const fn here(_: Sysno) -> Matters {
     Matters::Nothing
+}
+
+/// What a time in a call's arguments counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The beginning of the call.
+    Call,
+    /// The beginning of this clock: the time is absolute.
+    Clock(i32),
+}
+
+/// Where the `struct timespec` is that limits the time a call takes, and what it counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Its address; never 0.
+    pub address: u64,
+    /// What it counts from.
+    pub from: From,
+}
+
+/// `TIMER_ABSTIME` of include/uapi/linux/time.h.
+const ABSOLUTE: u64 = 1;
+/// `FUTEX_CLOCK_REALTIME` of include/uapi/linux/futex.h.
+const REALTIME: u64 = 256;
+
+/// The limit of time of a call, if it has one.
+pub fn limit(nr: u32, arguments: [u64; 6]) -> Option<Limit> {
+    let call = Sysno::new(nr as usize)?;
+    let by = |clock: u64| From::Clock(int(clock));
+    let (at, from) = match call {
+        Sysno::nanosleep => (0, From::Call),
+        Sysno::clock_nanosleep if arguments[1] & ABSOLUTE != 0 => (2, by(arguments[0])),
+        Sysno::clock_nanosleep | Sysno::ppoll | Sysno::rt_sigtimedwait => (2, From::Call),
+        Sysno::epoll_pwait2 | Sysno::semtimedop => (3, From::Call),
+        Sysno::pselect6 | Sysno::io_getevents | Sysno::io_pgetevents | Sysno::recvmmsg => (4, From::Call),
+        Sysno::mq_timedsend | Sysno::mq_timedreceive => (4, From::Clock(libc::CLOCK_REALTIME)),
+        Sysno::futex => (3, of_futex(arguments[1])?),
+        Sysno::futex_wait => (4, by(arguments[5])),
+        Sysno::futex_waitv => (3, by(arguments[4])),
+        _ => return None,
+    };
+    let address = arguments[at];
+    (address != 0).then_some(Limit { address, from })
+}
+
+/// Of the operations of `futex` that wait, one counts from its call, and one knows one clock only.
+const fn of_futex(operation: u64) -> Option<From> {
+    let clock = if operation & REALTIME == 0 { libc::CLOCK_MONOTONIC } else { libc::CLOCK_REALTIME };
+    match operation & FUTEX_COMMAND {
+        // FUTEX_WAIT
+        0 => Some(From::Call),
+        // FUTEX_LOCK_PI
+        6 => Some(From::Clock(libc::CLOCK_REALTIME)),
+        // FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2
+        9 | 11 | 13 => Some(From::Clock(clock)),
+        _ => None,
+    }
 }
 
 /// `FUTEX_LOCK_PI` and its like: the word at the address names the owner.
@@ -164,9 +221,27 @@ mod tests {
         let of = |call: Sysno| matters(u32::try_from(call.id()).unwrap());
         assert_eq!(of(Sysno::read), Matters::File);
         assert_eq!(of(Sysno::openat), Matters::Path(1));
-        assert_eq!(of(Sysno::clock_nanosleep), Matters::Time(2));
+        assert_eq!(of(Sysno::clock_nanosleep), Matters::Time);
         assert_eq!(of(Sysno::getpid), Matters::Nothing);
         assert_eq!(matters(u32::MAX), Matters::Nothing);
+    }
+
+    #[test]
+    fn a_limit_counts_from_the_call_or_from_a_clock() {
+        let of = |call: Sysno, arguments| limit(call as u32, arguments).map(|limit| (limit.address, limit.from));
+        let clock = |clock| From::Clock(clock);
+        assert_eq!(of(Sysno::nanosleep, [9, 0, 0, 0, 0, 0]), Some((9, From::Call)));
+        assert_eq!(of(Sysno::clock_nanosleep, [1, 0, 9, 0, 0, 0]), Some((9, From::Call)));
+        assert_eq!(of(Sysno::clock_nanosleep, [7, 1, 9, 0, 0, 0]), Some((9, clock(libc::CLOCK_BOOTTIME))));
+        assert_eq!(of(Sysno::futex, [1, 128, 2, 9, 0, 0]), Some((9, From::Call)), "FUTEX_WAIT");
+        assert_eq!(of(Sysno::futex, [1, 9 | 128, 2, 9, 0, 0]), Some((9, clock(libc::CLOCK_MONOTONIC))));
+        assert_eq!(of(Sysno::futex, [1, 9 | 128 | 256, 2, 9, 0, 0]), Some((9, clock(libc::CLOCK_REALTIME))));
+        assert_eq!(of(Sysno::futex, [1, 6 | 128, 0, 9, 0, 0]), Some((9, clock(libc::CLOCK_REALTIME))), "FUTEX_LOCK_PI");
+        assert_eq!(of(Sysno::futex, [1, 1 | 128, 2, 9, 0, 0]), None, "FUTEX_WAKE");
+        assert_eq!(of(Sysno::futex_waitv, [1, 1, 0, 9, 1, 0]), Some((9, clock(libc::CLOCK_MONOTONIC))));
+        assert_eq!(of(Sysno::mq_timedsend, [1, 1, 0, 0, 9, 0]), Some((9, clock(libc::CLOCK_REALTIME))));
+        assert_eq!(of(Sysno::ppoll, [1, 1, 0, 0, 0, 0]), None, "no limit");
+        assert_eq!(of(Sysno::read, [9; 6]), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use kscope_layout::NO_CALL;
 
-use super::args::{Matters, int, matters, names_its_owner};
+use super::args::{From, Matters, int, limit, matters, names_its_owner};
 use super::locks::{Held, held};
 use super::stats::Detail;
 use super::tables::SocketTables;
@@ -33,11 +33,13 @@ pub struct Sleeper {
     pub nr: u32,
     /// Not even a signal wakes it.
     pub uninterruptible: bool,
+    /// When it was seen to enter the call, `CLOCK_MONOTONIC`; 0 if that was not seen.
+    pub since_ns: u64,
 }
 
 /// The call that a thread is in, and what it waits for there; `None` if it left the call that was seen, or is in none.
 pub fn ask(sleeper: Sleeper, tables: &mut Tables) -> Option<(u32, Detail)> {
-    let Sleeper { pid, tid, nr: seen, uninterruptible } = sleeper;
+    let Sleeper { pid, tid, nr: seen, uninterruptible, since_ns } = sleeper;
     let dir = format!("/proc/{pid}/task/{tid}");
     let read = |file: &str| fs::read_to_string(format!("{dir}/{file}")).unwrap_or_default();
     let text = read("syscall");
@@ -49,7 +51,7 @@ pub fn ask(sleeper: Sleeper, tables: &mut Tables) -> Option<(u32, Detail)> {
     };
     match parse(&text) {
         Some((nr, arguments)) if seen == NO_CALL || seen == nr => {
-            detail.on = Asked { pid, tables }.on(nr, arguments);
+            detail.on = Asked { pid, since_ns, tables }.on(nr, arguments);
             Some((nr, detail))
         }
         // Not where nothing could be read: that says nothing of the thread.
@@ -82,12 +84,26 @@ pub struct Tables {
 /// A process that is asked about one call.
 struct Asked<'a> {
     pid: u32,
+    /// See [`Sleeper::since_ns`].
+    since_ns: u64,
     tables: &'a mut Tables,
 }
 
 impl Asked<'_> {
     /// What a call with these arguments waits for.
     fn on(&mut self, nr: u32, arguments: [u64; 6]) -> String {
+        let what = self.what(nr, arguments);
+        let time = self.time(nr, arguments);
+        match (matters(nr), what.is_empty() || time.is_empty()) {
+            (Matters::Time, _) => time,
+            (_, true) if time.is_empty() => what,
+            (_, true) => format!("at most {time}"),
+            (_, false) => format!("{what}, at most {time}"),
+        }
+    }
+
+    /// The same without the limit of time, as far as that is no plain number.
+    fn what(&mut self, nr: u32, arguments: [u64; 6]) -> String {
         let [first, second, ..] = arguments;
         match matters(nr) {
             Matters::File => self.file(int(first)),
@@ -95,15 +111,14 @@ impl Asked<'_> {
             Matters::Futex => self.futex(first, second),
             Matters::Child => child(int(first)),
             Matters::ChildById => child_by_id(int(first), int(second)),
-            Matters::Time(at) => self.time(arguments[at]),
             Matters::Path(at) => self.path(arguments[at]),
             Matters::Peer => self.peer(arguments),
-            Matters::Epoll => format!("{}, {}", self.file(int(first)), limit(int(arguments[3]))),
+            Matters::Epoll => format!("{}, {}", self.file(int(first)), at_most(int(arguments[3]))),
             Matters::Poll(at, timeout) => {
-                let limit = timeout.map(|at| format!(", {}", limit(int(arguments[at])))).unwrap_or_default();
+                let limit = timeout.map(|at| format!(", {}", at_most(int(arguments[at])))).unwrap_or_default();
                 format!("{} descriptors{limit}", int(arguments[at]))
             }
-            Matters::Nothing => String::new(),
+            Matters::Time | Matters::Nothing => String::new(),
         }
     }
 
@@ -150,14 +165,20 @@ impl Asked<'_> {
         format!("address {address:#x}")
     }
 
-    fn time(&self, address: u64) -> String {
+    /// The limit of time that a call has, counted from its beginning; empty if it has none.
+    fn time(&self, nr: u32, arguments: [u64; 6]) -> String {
+        let Some(limit) = limit(nr, arguments) else { return String::new() };
         let mut bytes = [0; 16];
-        if self.read(address, &mut bytes) < bytes.len() {
+        if self.read(limit.address, &mut bytes) < bytes.len() {
             return String::new();
         }
         let (seconds, ns) = bytes.split_at(8);
         let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().unwrap_or_default());
-        duration(word(seconds).saturating_mul(1_000_000_000).saturating_add(word(ns)))
+        let ns = word(seconds).saturating_mul(1_000_000_000).saturating_add(word(ns));
+        match limit.from {
+            From::Call => duration(ns),
+            From::Clock(clock) => until(ns, clock_ns(self.pid, clock), self.since_ns),
+        }
     }
 
     fn path(&self, address: u64) -> String {
@@ -244,8 +265,35 @@ fn child_by_id(kind: i32, id: i32) -> String {
     }
 }
 
+/// An absolute time of a clock that shows `now_ns`, for a call that began at `since_ns` of `CLOCK_MONOTONIC` (0: not known).
+fn until(ns: u64, now_ns: Option<u64>, since_ns: u64) -> String {
+    let Some(now_ns) = now_ns else { return format!("until {} of its clock", duration(ns)) };
+    // It can be over already: of a clock that was set, or of a thread that waits for a CPU.
+    let left_ns = i128::from(ns) - i128::from(now_ns);
+    let age_ns = clock(libc::CLOCK_MONOTONIC).filter(|_| since_ns != 0).map(|now| now.saturating_sub(since_ns));
+    let in_all = u64::try_from((left_ns + i128::from(age_ns.unwrap_or(0))).max(0)).unwrap_or(u64::MAX);
+    if age_ns.is_some() { duration(in_all) } else { format!("{} more", duration(in_all)) }
+}
+
+/// What a clock shows to a process, ns; `None` for clocks of CPU time, which are those of the process itself, and where the
+/// process has clocks of its own (a time namespace).
+fn clock_ns(pid: u32, which: i32) -> Option<u64> {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/time")).ok();
+    let told = [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI];
+    let is_ours = which == libc::CLOCK_REALTIME || namespace(&pid.to_string()) == namespace("self");
+    if told.contains(&which) && is_ours { clock(which) } else { None }
+}
+
+/// What a clock shows, ns.
+fn clock(which: i32) -> Option<u64> {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes the time to a live variable.
+    let done = unsafe { libc::clock_gettime(which, &raw mut now) } == 0;
+    done.then(|| now.tv_sec.unsigned_abs().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.unsigned_abs()))
+}
+
 /// A limit of time in ms.
-fn limit(ms: i32) -> String {
+fn at_most(ms: i32) -> String {
     u64::try_from(ms).map_or_else(|_| "no limit".into(), |ms| format!("at most {}", duration(ms * 1_000_000)))
 }
 
@@ -268,6 +316,17 @@ mod tests {
         assert_eq!(address(&[2, 0, 0x1f, 0x90, 10, 0, 0, 1, 0, 0]).as_deref(), Some("10.0.0.1:8080"));
         assert_eq!(address(b"\x01\x00/run/a\x1b\0x").as_deref(), Some("unix /run/a\u{fffd}"));
         assert_eq!(address(&[2]), None);
+    }
+
+    #[test]
+    fn an_absolute_time_is_told_from_the_beginning_of_its_call() {
+        let now = clock(libc::CLOCK_MONOTONIC).unwrap();
+        let second = 1_000_000_000;
+        assert_eq!(until(now + 50 * second, Some(now), now), "50.0 s");
+        assert_eq!(until(5 + 50 * second, Some(5), now - 70 * second), "2.00 min", "half of it has passed");
+        assert_eq!(until(now + 50 * second, Some(now), 0), "50.0 s more", "nobody saw it begin");
+        assert_eq!(until(5, Some(9), 0), "0 ns more", "it is over");
+        assert_eq!(until(90 * second, None, now), "until 90.0 s of its clock");
     }
 
     proptest! {

@@ -74,7 +74,7 @@ impl StuckReader {
                 None => {}
             }
         }
-        for (call, answer) in self.asked(new.iter().map(|&at| &calls[at]).collect()) {
+        for (call, answer) in self.asked(new.iter().map(|&at| &calls[at]).collect(), at_ns) {
             let (nr, since_ns) = key(call);
             let found = self.found(call, since_ns, answer, &now);
             self.known.insert(call.tid, Known { nr, since_ns, found });
@@ -91,7 +91,7 @@ impl StuckReader {
     }
 
     /// Asks about these calls, if there are any.
-    fn asked<'a>(&self, calls: Vec<&'a InFlight>) -> Vec<(&'a InFlight, Option<(u32, Detail)>)> {
+    fn asked<'a>(&self, calls: Vec<&'a InFlight>, at_ns: u64) -> Vec<(&'a InFlight, Option<(u32, Detail)>)> {
         if calls.is_empty() {
             return Vec::new();
         }
@@ -100,6 +100,7 @@ impl StuckReader {
             tid: call.tid,
             nr: call.nr,
             uninterruptible: call.state == State::Uninterruptible,
+            since_ns: if call.age_quality == Quality::Exact { at_ns.saturating_sub(call.age_ns) } else { 0 },
         };
         let sleepers: Vec<Sleeper> = calls.iter().map(sleeper).collect();
         calls.into_iter().zip(self.eyes.calls(&sleepers)).collect()
