@@ -239,7 +239,9 @@ fn put_calls(out: &mut Vec<u8>, calls: &[CallStats]) {
 fn put_latency(out: &mut Vec<u8>, l: &LatencyStats) {
     put(out, l.histogram.iter().count() as u64);
     let sums = [l.unsorted, l.denied, l.total_ns, l.blocked_ns, l.runnable_ns, l.max_ns, l.errors, l.interrupted];
-    sums.into_iter().for_each(|number| put(out, number));
+    for number in sums {
+        put(out, number);
+    }
     let mut before = 0;
     for (index, count) in l.histogram.iter() {
         put(out, u64::from(index - before));

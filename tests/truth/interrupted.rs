@@ -33,7 +33,7 @@ extern "C" fn nothing(_: libc::c_int) {}
 /// What a call does before a signal comes: wait without end.
 type Wait = fn(i32) -> bool;
 
-/// By the error that the kernel has inside: -ERESTARTSYS (`readv`), -ERESTARTNOHAND (`pause`, `ppoll`), -ERESTART_RESTARTBLOCK
+/// By the error that the kernel has inside: -ERESTARTSYS (`readv`), -ERESTARTNOHAND (`pause`, `ppoll`), `-ERESTART_RESTARTBLOCK`
 /// (`nanosleep`, `poll` by another name), and -EINTR itself (`epoll_pwait`).
 const WAITS: [(&str, Wait); 5] = [
     ("readv", |pipe| {
@@ -48,9 +48,9 @@ const WAITS: [(&str, Wait); 5] = [
         // SAFETY: one descriptor; no limit and no mask.
         unsafe { libc::syscall(libc::SYS_ppoll, &raw mut of, 1, none, none, 8) < 0 }
     }),
-    ("nanosleep", |_| !nanosleep(Duration::from_secs(3_600))),
+    ("nanosleep", |_| !nanosleep(Duration::from_hours(1))),
     ("clock_nanosleep", |_| {
-        let request = timespec(Duration::from_secs(3_600));
+        let request = timespec(Duration::from_hours(1));
         let none = std::ptr::null::<u8>();
         // SAFETY: the request outlives the call.
         unsafe { libc::syscall(libc::SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, 0, &raw const request, none) < 0 }

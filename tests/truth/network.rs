@@ -141,13 +141,13 @@ fn receive_one(socket: &UdpSocket, mode: &str) -> u64 {
                 let mut one: libc::mmsghdr = std::mem::zeroed();
                 one.msg_hdr = message;
                 assert_eq!(libc::recvmmsg(fd, &raw mut one, 1, flags as _, std::ptr::null_mut()), 1);
-                one.msg_len as isize
+                isize::try_from(one.msg_len).unwrap()
             }
             _ => libc::recv(fd, at.cast(), room, flags),
         }
     };
     assert_eq!(returned == 1_000, flags != 0, "{mode} returned {returned}");
-    buffer.iter().filter(|byte| **byte == 7).count() as u64
+    buffer.iter().take_while(|byte| **byte == 7).count() as u64
 }
 
 /// What goes to another namespace is on no device's wire: JSON says what the text says, and how much it was.
