@@ -306,7 +306,7 @@ impl ThreadReader {
         if entry.thread.state == state::RUNNING {
             self.running.push(*entry);
         } else if remembered::is_in_doubt(&entry.thread) {
-            self.doubts.push(*entry);
+            self.doubts.push(entry);
         } else {
             self.add(entry, out, horizon);
         }

@@ -34,8 +34,8 @@ impl Doubts {
     }
 
     /// Keeps a wait that is in doubt.
-    pub fn push(&mut self, entry: Beside) {
-        self.waits.push(entry);
+    pub fn push(&mut self, entry: &Beside) {
+        self.waits.push(*entry);
     }
 
     /// Puts the waits where they belong, and hands them out. Where nobody may look they stay as they were remembered.
@@ -116,7 +116,7 @@ mod tests {
             let mut entry = Beside::zeroed();
             entry.thread = thread;
             entry.thread.seq = seq;
-            doubts.push(entry);
+            doubts.push(&entry);
             doubts.resolve().iter().map(|entry| cause::of(entry.thread.flags)).collect::<Vec<_>>()
         };
         assert_eq!(found(2), [cause::PIPE]);
