@@ -44,7 +44,8 @@ use crate::probes::stuck::probe::StuckReader;
 use crate::probes::stuck::stats::InFlight;
 use crate::probes::syscalls::names::waits;
 use crate::probes::syscalls::probe::RecordReader;
-use crate::probes::time::probe::{ProcessReading, Table, ThreadReader, exists, with_threads};
+use crate::probes::time::account::ProcessReading;
+use crate::probes::time::probe::{Table, ThreadReader, exists, with_threads};
 use crate::probes::time::running::threads_of;
 use counted::Counted;
 

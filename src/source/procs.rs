@@ -17,7 +17,7 @@ use crate::core::ident::ProcessId;
 use crate::core::units::printable_bytes;
 use crate::model::Ident;
 use crate::privileged::names::Book;
-use crate::probes::time::probe::ProcessReading;
+use crate::probes::time::account::ProcessReading;
 
 /// A process may have changed its name without a sign of it (`prctl`): each that ran since is asked again after this many
 /// samples.

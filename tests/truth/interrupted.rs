@@ -123,11 +123,14 @@ fn by_handler() {
 }
 
 /// The calls of a row took no longer than what was timed around them, and all of that in which the thread did not run.
+///
+/// Interrupts that come while the thread runs or waits for its CPU are in neither account of schedstat. Of runs after a
+/// wake-up they are 4 to 5 % (`accounts.rs`).
 fn assert_inside(row: &Value, facts: &Value) {
     let (elapsed, other) = (number(&facts["elapsed_ns"]), number(&facts["other_ns"]));
     let (total, blocked) = (number(&row["total_ns"]), number(&row["blocked_ns"]));
     assert!(blocked <= total && total <= elapsed, "{row}, {facts}");
-    assert!(total >= elapsed.saturating_sub(other), "{row}, {facts}");
+    assert!(total >= elapsed.saturating_sub(other + other / 10), "{row}, {facts}");
 }
 
 fn no_restart_call(report: &Report, pid: u64) {

@@ -17,7 +17,7 @@ use crate::core::ident::ProcessId;
 use crate::core::units::printable_bytes;
 use crate::kernel::maps::{Hash, SharedArray};
 use crate::model::ProcessSample;
-use crate::probes::time::probe::ProcessReading;
+use crate::probes::time::account::ProcessReading;
 
 /// Names of the dead are remembered for so many at least, and for twice as many at most: their children may ask for them.
 const NAMES: usize = 8_192;

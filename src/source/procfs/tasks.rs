@@ -14,7 +14,7 @@ use crate::core::ident::ProcessId;
 use crate::core::latency::Unsorted;
 use crate::model::ProcessSample;
 use crate::probes::disk::stats::DiskTraffic;
-use crate::probes::time::probe::{self, ProcessReading};
+use crate::probes::time::account::{self, ProcessReading};
 use crate::probes::time::stats::Doing;
 use crate::source::procs::Processes;
 
@@ -125,7 +125,7 @@ impl Life {
             self.renamed += 1;
         }
         self.is_here = true;
-        self.reading.account = probe::Account { time: self.account.time(), ..probe::Account::default() };
+        self.reading.account = account::Account { time: self.account.time(), ..account::Account::default() };
         let runs = self.account.counters().waits.count;
         if self.denied || stat.kthread || runs == self.runs && runs > 0 {
             self.disk.hidden = u32::from(self.denied || stat.kthread);
