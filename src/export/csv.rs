@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::report::{CallRow, LatencyRow, Report};
+use super::latency::LatencyRow;
+use super::report::{CallRow, Report};
 
 /// The header of the table.
 const HEADER: &str =

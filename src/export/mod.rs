@@ -4,6 +4,7 @@
 
 mod conservation;
 mod csv;
+mod latency;
 mod losses;
 mod process;
 mod report;

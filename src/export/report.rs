@@ -9,10 +9,11 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::conservation::NetworkTotal;
+use super::latency::LatencyRow;
 use super::losses::DroppedRow;
 use super::process::{DiskRow, TimeRow};
 use super::sections::Sections;
-use crate::core::histogram::{ERROR_PERCENT, Histogram};
+use crate::core::histogram::ERROR_PERCENT;
 use crate::core::ident::ProcessId;
 use crate::core::insight::Insight;
 use crate::core::latency::LatencyStats;
@@ -189,43 +190,6 @@ pub struct CallRow {
     pub blocked_ns: u64,
     /// Part of `total_ns` in which it waited for a CPU.
     pub runnable_ns: u64,
-}
-
-/// A distribution in numbers. Quantiles are `null` when nothing was counted.
-#[derive(Clone, Debug, Serialize)]
-pub struct LatencyRow {
-    /// Calls that returned, or waits.
-    pub count: u64,
-    /// Sum.
-    pub total_ns: u64,
-    /// Quantiles, midpoints of their buckets, at most the maximum.
-    pub p50_ns: Option<u64>,
-    /// 90 %.
-    pub p90_ns: Option<u64>,
-    /// 99 %.
-    pub p99_ns: Option<u64>,
-    /// 99.9 %.
-    pub p999_ns: Option<u64>,
-    /// The longest; `null` where only their sum is known.
-    pub max_ns: Option<u64>,
-    /// The buckets, for the text report.
-    #[serde(skip)]
-    pub histogram: Histogram,
-}
-
-impl LatencyRow {
-    pub(super) fn of(stats: &LatencyStats) -> Self {
-        Self {
-            count: stats.count(),
-            total_ns: stats.total_ns,
-            p50_ns: stats.quantile(0.5),
-            p90_ns: stats.quantile(0.9),
-            p99_ns: stats.quantile(0.99),
-            p999_ns: stats.quantile(0.999),
-            max_ns: stats.max(),
-            histogram: stats.histogram.clone(),
-        }
-    }
 }
 
 /// Run-queue delays of the scope, and of each CPU.

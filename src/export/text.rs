@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::report::{CallRow, LatencyRow, Report};
+use super::latency::LatencyRow;
+use super::report::{CallRow, Report};
 use crate::core::histogram::{Histogram, PER_OCTAVE, boundary};
 use crate::core::quality::Quality;
 use crate::core::units::{byte_rate, bytes, count, duration, percent, rate};

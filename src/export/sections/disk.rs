@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::super::report::LatencyRow;
+use super::super::latency::LatencyRow;
 use crate::core::latency::LatencyStats;
 use crate::core::quality::Quality;
 use crate::core::units::{byte_rate, bytes, count, duration, percent, printable, rate};
