@@ -32,18 +32,19 @@ pub fn left(regs: *const u8, result: i64, entry: Entry) {
         return;
     }
     // SAFETY: the verifier knows `regs` to be a `struct pt_regs`, and checks the offsets.
-    let (nr, first) = unsafe {
+    let (nr, is_trapped) = unsafe {
         let nr = regs.add(get(&globals::REGS_CALL) as usize).cast::<u32>().read();
-        let first = (get(&globals::REGS_ORIG_X0) != ABSENT)
-            .then(|| regs.add(get(&globals::REGS_ORIG_X0) as usize).cast::<i64>().read());
-        (nr, first)
+        // A filter that traps puts the registers back: on ARM the first argument is where the result would be. Not an
+        // `Option` for later: the verifier of 5.10 refuses a stack slot that is written on one path alone.
+        let is_trapped = get(&globals::REGS_ORIG_X0) != ABSENT
+            && regs.add(get(&globals::REGS_ORIG_X0) as usize).cast::<i64>().read() == result;
+        (nr, is_trapped)
     };
     let row = row_of(Task::current(), nr.into());
     let Some(to) = place_of(t, row) else { return };
     // SAFETY: `sums` is in a map value.
     add_atomic32(unsafe { &raw mut (*to.sums).denied }, 1);
-    // A filter that traps puts the registers back: on ARM the first argument is where the result would be.
-    if first != Some(result) {
+    if !is_trapped {
         count_error(to, t, row, result, 1);
     }
     t.calls += 1;
